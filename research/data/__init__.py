@@ -1,0 +1,11 @@
+"""Data sets: NumPy only, and no model is known here. ADD A DATA SET HERE: one frozen spec with `load() -> Data`."""
+
+from research.data.images import Images
+from research.data.music import Music
+from research.data.named import Spec, named
+from research.data.own import Table
+from research.data.source import Alphabet, Data, Split, Values, prepare
+from research.data.text import Text
+from research.data.toy import Toy
+
+__all__ = ['Alphabet', 'Data', 'Images', 'Music', 'Spec', 'Split', 'Table', 'Text', 'Toy', 'Values', 'named', 'prepare']

@@ -1,0 +1,112 @@
+"""Any image set that TFDS has prepared: bytes of one size, with labels where the set has them.
+
+Images are taken out undecoded and decoded here: 110 us an image of MNIST instead of TFDS's 200.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import numpy as np
+
+from research.data.cache import Allocate, remember
+from research.data.raw import Raw, hold_out
+from research.data.source import Split
+from research.data.tfds import key_of, located, prepared, records
+from research.types import BadInput
+
+VALIDATION = ('validation', 'valid')
+
+
+def image_set(name: str, data_dir: str | None) -> Raw:
+    """Any TFDS set of images of one size, raw: uint8 [n, height, width, channels].
+
+    A set without a test split is tested on its validation split, or else on the last 10 % of its training examples.
+    """
+    folder = located(name, data_dir)
+
+    def make(allocate: Allocate) -> dict[str, Any]:
+        builder = prepared(name, data_dir)
+        shape = image_shape(name, builder)
+        for split in splits_of(name, builder):
+            decode_split(builder, split, shape, allocate)
+        return {'source': f'TFDS {builder.info.full_name}'}
+
+    arrays, notes, sha256 = remember(key_of(name, folder), make)
+    splits = {
+        split: Split(x=arrays[split], label=arrays.get(f'{split}_label')) for split in arrays if '_label' not in split
+    }
+    return split_up(splits, notes, sha256)
+
+
+def splits_of(name: str, builder: Any) -> list[str]:
+    """The splits that are used: training, validation, test."""
+    names = [split for split in ('train', *VALIDATION, 'test') if split in builder.info.splits]
+    if 'train' not in names:
+        raise BadInput(f"Data set {name!r} has no split 'train': it has {', '.join(map(repr, builder.info.splits))}.")
+    return names
+
+
+def image_shape(name: str, builder: Any) -> tuple[int, ...]:
+    """Shape of one image. Raises BadInput for a set that is not of images of one size and byte-valued pixels."""
+    feature = dict(builder.info.features.items()).get('image')
+    if feature is None:
+        raise BadInput(f"Data set {name!r} has no feature 'image': only image sets are read by name.")
+    shape = tuple(feature.shape)
+    if len(shape) != 3 or None in shape or shape[2] not in (1, 3) or feature.np_dtype != np.uint8:
+        raise BadInput(
+            f'Images of data set {name!r} are {feature.np_dtype.__name__} {shape}: uint8 of one size with 1 or 3 channels is needed.'
+        )
+    return shape
+
+
+def decode_split(builder: Any, split: str, shape: tuple[int, ...], allocate: Allocate) -> None:
+    """Decode one split into the arrays `split` and, where the set has labels, `split`_label."""
+    import tensorflow_datasets as tfds
+    from tqdm import tqdm
+
+    features, total = dict(builder.info.features.items()), builder.info.splits[split].num_examples
+    encoded = isinstance(features['image'], tfds.features.Image)
+    x = allocate(split, (total, *shape), np.uint8)
+    label = (
+        allocate(f'{split}_label', (total,), np.int32)
+        if isinstance(features.get('label'), tfds.features.ClassLabel)
+        else None
+    )
+    done = 0
+    with tqdm(
+        total=total, desc=f'Decoding {builder.info.name}/{split} (once)', unit='image', file=sys.stderr, disable=None
+    ) as bar:
+        for chunk in records(builder, split, skip=('image',) if encoded else ()):
+            for i, record in enumerate(chunk, start=done):
+                x[i] = decoded(record['image'], shape) if encoded else record['image']
+            if label is not None:
+                label[done : done + len(chunk)] = [e['label'] for e in chunk]
+            done += len(chunk)
+            bar.update(len(chunk))
+
+
+def decoded(encoded: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Pixels uint8 [height, width, channels] of a PNG or JPEG."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(encoded)) as image:
+        mode = 'L' if shape[2] == 1 else 'RGB'
+        return np.asarray(image if image.mode == mode else image.convert(mode)).reshape(shape)
+
+
+def split_up(splits: dict[str, Split], notes: dict[str, Any], sha256: str) -> Raw:
+    """Training, validation and test, whatever the set calls them."""
+    train, test = splits['train'], splits.get('test')
+    valid = next((splits[name] for name in VALIDATION if name in splits), None)
+    origin = "TFDS's test split"
+    if test is None and valid is not None:
+        test, valid, origin = valid, None, "TFDS's validation split, since there is no test split"
+    if test is None:
+        (train, test), origin = (
+            hold_out(train, len(train) // 10),
+            'the last 10 % of the training split, since there is no other',
+        )
+    return Raw(train=train, valid=valid, test=test, sha256=sha256, notes=notes | {'test': origin})

@@ -1,0 +1,80 @@
+"""The run card: all that is needed to know what a run was, and to load it again. RUN/card.json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from research.engine import override
+from research.types import BadInput, Domain
+
+FORMAT = 1
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'orbax-checkpoint', 'tensorflow-datasets')
+
+
+def versions() -> dict[str, str]:
+    found = {'python': platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The project's git commit, with '+' where files differ from it; None outside a checkout."""
+    place = Path(__file__).parent
+    try:
+        head = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=place, capture_output=True, text=True, timeout=5)
+        changed = subprocess.run(['git', 'diff', '--quiet', 'HEAD'], cwd=place, capture_output=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() + ('+' if changed.returncode else '') if head.returncode == 0 else None
+
+
+def device() -> str:
+    devices = jax.devices()
+    return f'{devices[0].device_kind} x{len(devices)}, {os.cpu_count()} cores'
+
+
+def write(folder: Path, card: dict[str, Any]) -> None:
+    """Atomically, so that a run folder never holds half a card."""
+    partial = folder / 'card.json.partial'
+    partial.write_text(json.dumps(card, indent=1, default=str) + '\n')
+    partial.replace(folder / 'card.json')
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Raises BadInput where `folder` is no run folder, or was written by a later version."""
+    path = folder / 'card.json'
+    if not path.is_file():
+        raise BadInput(f'{folder}: not a run folder (it has no card.json); python -m scripts.train makes one')
+    try:
+        card = json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BadInput(f'{path}: not readable as JSON ({error})') from None
+    if not isinstance(card, dict) or not isinstance(card.get('run'), dict):
+        raise BadInput(f'{path}: not a run card')
+    if card.get('format', 0) > FORMAT:
+        raise BadInput(f'{path}: format {card["format"]}, and this version reads up to {FORMAT}')
+    return card
+
+
+def domain(card: dict[str, Any]) -> Domain:
+    fields = dict(card['domain'])
+    return Domain(**fields | {'shape': tuple(fields['shape'])})
+
+
+def differences(card: dict[str, Any], run: Any) -> list[str]:
+    """Dotted fields in which a config differs from the one on the card, but for how long it trains and saves."""
+    free = {'epochs', 'checkpoint_every'}
+    ours, theirs = override.flatten(run), override.flatten(override.from_json(card['run'], 'card.json'))
+    return sorted(k for k in ours.keys() | theirs.keys() if k not in free and ours.get(k) != theirs.get(k))

@@ -1,0 +1,77 @@
+"""The compiled unit: some steps of an epoch in one loop, on the device, with nothing going back to the host.
+
+A step's batch and noise are functions of (seed, epoch, step) alone, by `fold_in`, so an epoch may be cut anywhere and
+continued exactly. The loop's bounds are arguments of the compiled program, so one compilation serves an epoch in one piece
+or in many: a short epoch runs whole, a long one in pieces of about a second, between which the bar moves and Ctrl-C is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from research.engine import mesh as meshes
+from research.types import Array, Batch, Key, Metrics, Trainer
+
+Transform = Callable[[Batch, Key], Batch]
+STREAMS = {'init': 0, 'order': 1, 'data': 2, 'step': 3}  # one key each, folded from the seed
+
+
+class Progress(NamedTuple):
+    """What an epoch has come to: the trainer's state, sums of its metrics, and the first step whose metrics were not finite."""
+
+    state: Any
+    totals: Metrics
+    bad_step: Array  # int32, -1 while all is well
+
+
+def stream(seed: int, name: str, epoch: int = 0) -> Key:
+    """The key of one use of randomness in one epoch."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), STREAMS[name]), epoch)
+
+
+def order(key: Key, examples: int, batch_size: int) -> Array:
+    """A permutation cut into [steps, batch_size]; what does not fill a batch waits for another epoch's order."""
+    steps = examples // batch_size
+    if steps == 1 and batch_size == examples:
+        return jnp.arange(examples)[None]
+    return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
+
+
+def advance(
+    trainer: Trainer,
+    transform: Transform,
+    mesh: Mesh,
+    progress: Progress,
+    x: Batch,
+    indices: Array,
+    key_data: Key,
+    key_step: Key,
+    first: Array,
+    last: Array,
+) -> Progress:
+    """Steps `first` .. `last` - 1 of the epoch whose batches are the rows of `indices`."""
+
+    def step(i: Array, carry: Progress) -> Progress:
+        raw = jax.tree.map(lambda a: a[indices[i]], x)
+        batch = meshes.split_batch(transform(raw, jax.random.fold_in(key_data, i)), mesh)
+        state, metrics = trainer.step(carry.state, batch, jax.random.fold_in(key_step, i))
+        totals = jax.tree.map(jnp.add, carry.totals, metrics)
+        finite = jnp.all(jnp.array([jnp.isfinite(m).all() for m in jax.tree.leaves(metrics)] or [True]))
+        return Progress(state, totals, jnp.where((carry.bad_step < 0) & ~finite, i, carry.bad_step))
+
+    return jax.lax.fori_loop(first, last, step, progress)
+
+
+def start(trainer: Trainer, transform: Transform, state: Any, x: Batch, batch_size: int) -> Progress:
+    """The progress of an epoch that has not begun: all sums zero."""
+
+    def metrics(state: Any, x: Batch, key: Key) -> Metrics:
+        return trainer.step(state, transform(jax.tree.map(lambda a: a[:batch_size], x), key), key)[1]
+
+    shapes = jax.eval_shape(metrics, state, x, jax.random.key(0))
+    return Progress(state, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), jnp.int32(-1))

@@ -1,0 +1,39 @@
+"""Score and draw with a fitted model, batch by batch, compiled once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.types import Batch, Domain, Key, Params
+
+
+def log_prob(model: Any, params: Params, x: np.ndarray, key: Key, batch_size: int, progress: bool = False) -> np.ndarray:
+    """[n] nats of each example of `x`; the last batch is filled up with repeats, whose values are dropped."""
+    from tqdm import tqdm
+
+    score = jax.jit(model.log_prob)
+    size = min(batch_size, len(x))
+    parts = []
+    for i, first in enumerate(tqdm(range(0, len(x), size), desc='scoring', disable=None if progress else True, leave=False)):
+        rows = np.minimum(np.arange(first, first + size), len(x) - 1)
+        parts.append(np.asarray(score(params, jnp.asarray(x[rows]), jax.random.fold_in(key, i))))
+    return np.concatenate(parts)[: len(x)]
+
+
+def sample(model: Any, params: Params, key: Key, n: int, shape: tuple[int, ...], batch_size: int = 1000) -> np.ndarray:
+    """[n, *shape] draws."""
+    size = min(n, batch_size)
+    draw = jax.jit(lambda params, key: model.sample(params, key, size, shape))
+    parts = [np.asarray(draw(params, jax.random.fold_in(key, i))) for i in range(-(-n // size))]
+    return np.concatenate(parts)[:n]
+
+
+def units(x: Batch, domain: Domain) -> np.ndarray:
+    """How many scored units each example holds: characters of a window, else 1."""
+    if domain.kind == 'tokens':
+        return (np.asarray(x)[:, domain.context :] >= 0).sum(axis=1)
+    return np.ones(len(x), np.int64)

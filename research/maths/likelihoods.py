@@ -1,0 +1,183 @@
+"""p(x | outputs) for the outputs of a decoder: what the last layer's numbers mean.
+
+Each likelihood is a frozen dataclass with the same six functions. `shape` is that of the outputs for one example of
+shape `event`; log-probabilities are in nats per example, summed over the event's variables.
+`statistics` and `solve` fit constant outputs to data in closed form, which is the `Independent` model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from research.types import Array, Domain, Key, ranged
+
+LOG_2PI = 1.8378770664093453
+Statistics = dict[str, Array]
+
+
+def sum_event(values: Array) -> Array:
+    """Sum of all but the leading axis: [batch, ...] -> [batch]."""
+    return values.reshape(values.shape[0], -1).sum(axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bernoulli:
+    """Binary variables; outputs are logits. Reals in [0, 1] are scored by their expectation over binarisation."""
+
+    kinds = ('binary', 'unit')
+
+    def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
+        return event
+
+    def log_prob(self, outputs: Array, x: Array) -> Array:
+        """`x log s(outputs) + (1 - x) log(1 - s(outputs))`, [batch] nats."""
+        return sum_event(x * outputs - jax.nn.softplus(outputs))
+
+    def sample(self, outputs: Array, key: Key) -> Array:
+        return jax.random.bernoulli(key, jax.nn.sigmoid(outputs)).astype(jnp.float32)
+
+    def mean(self, outputs: Array) -> Array:
+        return jax.nn.sigmoid(outputs)
+
+    def statistics(self, x: Array) -> Statistics:
+        return {'count': jnp.float32(x.shape[0]), 'sum': x.sum(axis=0, dtype=jnp.float32)}
+
+    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+        """Logits of `(sum + smoothing) / (count + 2 smoothing)`."""
+        ones = statistics['sum'] + smoothing
+        return jnp.log(ones) - jnp.log(statistics['count'] + 2 * smoothing - ones)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categorical:
+    """Each variable takes one of `levels` unordered values; outputs are [..., levels] logits."""
+
+    levels: int = ranged(None, at_least=2, from_domain='values')
+    kinds = ('integer', 'tokens')
+
+    def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
+        return (*event, self.levels)
+
+    def log_prob(self, outputs: Array, x: Array) -> Array:
+        log_p = jax.nn.log_softmax(outputs)
+        chosen = jnp.take_along_axis(log_p, x[..., None].astype(jnp.int32), axis=-1)
+        return sum_event(chosen)
+
+    def sample(self, outputs: Array, key: Key) -> Array:
+        return jax.random.categorical(key, outputs)
+
+    def mean(self, outputs: Array) -> Array:
+        return (jax.nn.softmax(outputs) * jnp.arange(self.levels)).sum(axis=-1)
+
+    def statistics(self, x: Array) -> Statistics:
+        return {'counts': jax.nn.one_hot(x, self.levels).sum(axis=0)}
+
+    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+        return jnp.log(statistics['counts'] + smoothing)  # add-k; the softmax normalises
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """Independent normals. Outputs are means, or [..., 2] means and log-scales where `scale` is None.
+
+    The learned scale is `floor + exp(log-scale)`: without a floor, a variable that is constant in training has an
+    unbounded likelihood.
+    """
+
+    scale: float | None = ranged(None, above=0, optional=True)
+    floor: float = ranged(1e-2, above=0)
+    kinds = ('real', 'unit')
+
+    def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
+        return (*event, 2) if self.scale is None else event
+
+    def parameters(self, outputs: Array) -> tuple[Array, Array]:
+        """Mean and scale, each [batch, *event]."""
+        if self.scale is None:
+            return outputs[..., 0], self.floor + jnp.exp(outputs[..., 1])
+        return outputs, jnp.full_like(outputs, self.scale)
+
+    def log_prob(self, outputs: Array, x: Array) -> Array:
+        mean, scale = self.parameters(outputs)
+        return sum_event(-0.5 * ((x - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * LOG_2PI)
+
+    def sample(self, outputs: Array, key: Key) -> Array:
+        mean, scale = self.parameters(outputs)
+        return mean + scale * jax.random.normal(key, mean.shape)
+
+    def mean(self, outputs: Array) -> Array:
+        return self.parameters(outputs)[0]
+
+    def statistics(self, x: Array) -> Statistics:
+        return {'count': jnp.float32(x.shape[0]), 'sum': x.sum(axis=0), 'square': (x * x).sum(axis=0)}
+
+    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+        """Maximum likelihood; `smoothing` plays no part, the floor does."""
+        mean = statistics['sum'] / statistics['count']
+        deviation = jnp.sqrt(jnp.maximum(statistics['square'] / statistics['count'] - mean**2, 0))
+        log_scale = jnp.log(jnp.maximum(deviation - self.floor, 1e-6))
+        return jnp.stack([mean, log_scale], axis=-1) if self.scale is None else mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscretisedLogistic:
+    """Grey levels 0 .. levels - 1 as bins of a logistic density (Kingma et al. 2016, arXiv:1606.04934, eq. 12).
+
+    Outputs are [..., 2]: mean and log-scale on the unit interval, whose bins have width 1 / levels; the first and
+    last bin hold the tails, so the probabilities sum to one.
+    """
+
+    levels: int = ranged(None, at_least=2, from_domain='values')
+    kinds = ('integer',)
+
+    def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
+        return (*event, 2)
+
+    def edges(self, outputs: Array, x: Array) -> tuple[Array, Array]:
+        """Standardised lower and upper edge of the bin of each level in `x`; the outermost are infinite."""
+        mean, scale = jax.nn.sigmoid(outputs[..., 0]), jnp.exp(jnp.clip(outputs[..., 1], -7, 3))
+        lower = jnp.where(x <= 0, -jnp.inf, (x / self.levels - mean) / scale)
+        upper = jnp.where(x >= self.levels - 1, jnp.inf, ((x + 1) / self.levels - mean) / scale)
+        return lower, upper
+
+    def log_prob(self, outputs: Array, x: Array) -> Array:
+        """log(s(upper) - s(lower)) = log s(upper) + log s(-lower) + log(1 - exp(lower - upper)), [batch] nats."""
+        lower, upper = self.edges(outputs, x.astype(jnp.float32))
+        inner = jnp.isfinite(lower) & jnp.isfinite(upper)
+        width = jnp.where(inner, upper - lower, 1.0)
+        first = jnp.where(jnp.isfinite(upper), jax.nn.log_sigmoid(jnp.where(jnp.isfinite(upper), upper, 0.0)), 0.0)
+        last = jnp.where(jnp.isfinite(lower), jax.nn.log_sigmoid(-jnp.where(jnp.isfinite(lower), lower, 0.0)), 0.0)
+        return sum_event(first + last + jnp.where(inner, jnp.log(-jnp.expm1(-width)), 0.0))
+
+    def sample(self, outputs: Array, key: Key) -> Array:
+        scale = jnp.exp(jnp.clip(outputs[..., 1], -7, 3))
+        value = jax.nn.sigmoid(outputs[..., 0]) + scale * jax.random.logistic(key, scale.shape)
+        return jnp.clip(jnp.floor(value * self.levels), 0, self.levels - 1).astype(jnp.int32)
+
+    def mean(self, outputs: Array) -> Array:
+        return jax.nn.sigmoid(outputs[..., 0]) * self.levels - 0.5
+
+    def statistics(self, x: Array) -> Statistics:
+        return Gaussian().statistics((x + 0.5) / self.levels)
+
+    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+        """By moments: a logistic density of scale s has variance (pi s)^2 / 3."""
+        mean = statistics['sum'] / statistics['count']
+        variance = jnp.maximum(statistics['square'] / statistics['count'] - mean**2, 1e-6)
+        logit = jax.scipy.special.logit(jnp.clip(mean, 1e-4, 1 - 1e-4))
+        return jnp.stack([logit, 0.5 * jnp.log(3 * variance) - jnp.log(jnp.pi)], axis=-1)
+
+
+Likelihood = Bernoulli | Categorical | Gaussian | DiscretisedLogistic
+
+
+def misfit(likelihood: Likelihood, domain: Domain) -> str | None:
+    """Why this likelihood cannot score data of this domain, as the end of a sentence; None where it can."""
+    if domain.kind not in likelihood.kinds:
+        return f'{type(likelihood).__name__} scores {" or ".join(likelihood.kinds)} data, and this is {domain.kind}'
+    if isinstance(likelihood, Categorical | DiscretisedLogistic) and likelihood.levels != domain.values:
+        return f'{type(likelihood).__name__} has levels={likelihood.levels}, and the data have {domain.values}'
+    return None

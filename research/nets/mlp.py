@@ -1,0 +1,53 @@
+"""Multilayer perceptrons, and the two things every net here shares: its activations and its training pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from research.types import MUTABLE, Array, Key, Params, ranged
+
+ActivationName = Literal['relu', 'tanh', 'gelu', 'silu', 'leaky_relu', 'softplus']
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    'relu': nn.relu,
+    'tanh': nn.tanh,
+    'gelu': nn.gelu,
+    'silu': nn.silu,
+    'leaky_relu': lambda x: nn.leaky_relu(x, 0.2),
+    'softplus': nn.softplus,
+}
+
+
+def train_apply(net: Any, params: Params, x: Array, shape: tuple[int, ...], key: Key) -> tuple[Array, Params]:
+    """The training pass of any net here: its output, and its mutable collections advanced by this batch.
+
+    `key` decides dropout. A net without mutable collections returns {}.
+    """
+    y, advanced = net.apply(params, x, shape, train=True, mutable=list(MUTABLE), rngs={'dropout': key})
+    return y, dict(advanced)
+
+
+class MLP(nn.Module, kw_only=True):
+    """Flatten, then dense layers of the `hidden` widths, then one linear layer, reshaped to [batch, *shape].
+
+    Glorot-uniform kernels and zero biases (Glorot & Bengio 2010).
+    """
+
+    hidden: tuple[int, ...] = ranged((400,), at_least=1)
+    activation: ActivationName = 'relu'
+    batch_norm: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, shape: tuple[int, ...], train: bool = False) -> Array:
+        x = x.reshape(x.shape[0], -1).astype(jnp.float32)  # [batch, inputs]
+        for width in self.hidden:
+            x = nn.Dense(width, kernel_init=nn.initializers.glorot_uniform(), use_bias=not self.batch_norm)(x)
+            if self.batch_norm:
+                x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+            x = ACTIVATIONS[self.activation](x)
+        x = nn.Dense(math.prod(shape), kernel_init=nn.initializers.glorot_uniform())(x)
+        return x.reshape(x.shape[0], *shape)

@@ -1,0 +1,237 @@
+"""Which runs may be compared, in what order, and the table of it.
+
+Two runs share a table only where data, content hash, protocol and unit agree: a likelihood on dynamically binarised
+digits and one on thresholded digits are not the same quantity. Blanks sort last and stay blank. The best figure of a
+table is the lowest that is *exact* or a *bound*: a bound is on the safe side of the truth (the true figure is no
+higher), while an estimate may be lower than the truth by luck, so it is listed in its place but wins nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from research.report.markup import plain, shorten
+from research.report.records import Result, RunRecord
+from research.report.records import read as read
+
+NLL, BITS = 'test_nll', 'bits_per_dim'
+SHA256, UNIT = 'data sha256', 'score unit'  # beside the protocol's own names, what two runs must share
+BLANK = '-'
+NAME_WIDTH = 48
+# Sample distances, of which less is better; of any other figure the table takes no side.
+DISTANCES = ('mmd', 'frechet', 'wasserstein', 'distance')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One run in a table. `label` is the config's name, with the folder's where two rows would read the same."""
+
+    label: str
+    record: RunRecord
+    nll: Result | None
+    bits: Result | None
+    figures: Mapping[str, Result]  # every other result by name: 'pixel_mmd', or 'nll (valid)' off the test split
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Board:
+    """One table: the runs of one data set under one protocol, best test score first.
+
+    apart     fields in which this board differs from others of the same data set: why they are not one table
+    """
+
+    data: str
+    unit: str
+    sha256: str
+    modality: str
+    protocol: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    apart: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column: a string per row, '' where there is nothing to say, and the rows whose value is best."""
+
+    key: str
+    head: str
+    cells: tuple[str, ...]
+    numeric: bool = True
+    best: frozenset[int] = frozenset()
+
+
+def boards(records: Sequence[RunRecord]) -> list[Board]:
+    """The tables of these runs, in the order in which their data first appear."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(_stable(_identity(record)), []).append(record)
+    names = list(dict.fromkeys(record.card['data']['name'] for record in records))
+    tables = []
+    for members in sorted(groups.values(), key=lambda group: names.index(group[0].card['data']['name'])):
+        first = members[0]
+        others = [group[0] for group in groups.values() if group[0].card['data']['name'] == first.card['data']['name']]
+        rows = [_row(record, label) for record, label in zip(members, _labels(members), strict=True)]
+        board = Board(
+            data=first.card['data']['name'],
+            unit=first.unit,
+            sha256=str(first.card['data'].get('sha256') or ''),
+            modality=str(first.card['domain'].get('modality') or 'points'),
+            protocol=first.protocol,
+            rows=tuple(sorted(rows, key=lambda row: (row.nll is None, row.nll.value if row.nll else 0.0, row.label))),
+            apart=_apart([_identity(record) for record in others]),
+        )
+        tables.append(board)
+    return tables
+
+
+def columns(board: Board) -> list[Column]:
+    """The columns of a table; one that no row fills is left out, but for the score itself."""
+    rows = board.rows
+    nll, bits = [row.nll for row in rows], [row.bits for row in rows]
+    units = sorted({result.unit for result in bits if result and result.unit}) or ['bits per dimension']
+    names = tuple(shorten(plain(row.label), NAME_WIDTH) for row in rows)
+    table = [
+        Column(key='model', head='model', cells=names, numeric=False),
+        Column(key='network', head='network', cells=tuple(_yes_no(row.record.network) for row in rows), numeric=False),
+        Column(key='nll', head=f'nats per {plain(board.unit)}', cells=_numbers(nll, 5), best=_best(nll, True)),
+        Column(key='kind', head='kind', cells=tuple(result.kind if result else '' for result in nll), numeric=False),
+        Column(key='bits', head=plain(' or '.join(units)), cells=_numbers(bits, 4)),
+    ]
+    for name in dict.fromkeys(name for row in rows for name in row.figures):
+        results = [row.figures.get(name) for row in rows]
+        best = _best(results, False) if name.endswith(DISTANCES) else frozenset()
+        table.append(Column(key='figure', head=shorten(plain(name), 32), cells=_numbers(results, 4), best=best))
+    parameters = tuple('' if row.record.parameters is None else f'{row.record.parameters:,.0f}' for row in rows)
+    spent = [row.record.seconds for row in rows]
+    places = 2 if any(time is not None and time < 1 for time in spent) else 1
+    seconds = tuple('' if time is None else f'{time:,.{places}f}' for time in spent)
+    table.append(Column(key='parameters', head='parameters', cells=parameters))
+    table.append(Column(key='seconds', head='training s', cells=seconds))
+    return [column for column in table if column.key in ('model', 'nll', 'kind') or any(column.cells)]
+
+
+def text_table(board: Board) -> str:
+    """The table for a terminal: numbers flush right, '-' for blank, '*' behind the best."""
+    lines = [f'{plain(board.data)}: test score in nats per {plain(board.unit)} (less is better)']
+    told = '  '.join(f'{plain(name)}={plain(brief(value))}' for name, value in facts(board).items())
+    lines += [shorten(told, 160)] if told else []
+    table = [_text_column(column) for column in columns(board)]
+    lines += ['  '.join(cells).rstrip() for cells in zip(*table, strict=True)]
+    return '\n'.join(lines + [f'({note})' for note in notes(board)])
+
+
+def notes(board: Board) -> list[str]:
+    """What a reader of this table should not miss."""
+    counts = {row.label: row.nll.n for row in board.rows if row.nll and row.nll.n is not None}
+    remarks = []
+    if len(set(counts.values())) > 1:
+        told = ', '.join(f'{plain(label)} {n:,}' for label, n in counts.items())
+        remarks.append(f'scored on different numbers of test cases: {told}')
+    if board.apart:
+        fields = plain(', '.join(board.apart))
+        remarks.append(f'not one table with the other runs on {plain(board.data)}: they differ in {fields}')
+    return remarks
+
+
+def headline(board: Board) -> str:
+    """One sentence: the best test score of this table, and whether a network is behind it."""
+    best = _best([row.nll for row in board.rows], True)
+    if not best:
+        return 'No run here has a test score that is exact or a bound.'
+    i = min(best)
+    row, number = board.rows[i], _numbers([row.nll for row in board.rows], 5)[i]
+    behind = {True: ', a neural network', False: ', which holds no neural network', None: ''}[row.record.network]
+    at_most = 'at most ' if row.nll and row.nll.kind == 'bound' else ''
+    return f'Lowest test score: {at_most}{number} nats per {plain(board.unit)}, by {plain(row.label)}{behind}.'
+
+
+def facts(board: Board) -> dict[str, Any]:
+    """What every row of a board shares: the protocol, and the content hash where it is what sets the board apart."""
+    return dict(board.protocol) | ({SHA256: board.sha256[:12] or None} if SHA256 in board.apart else {})
+
+
+def name(board: Board) -> str:
+    """The data set, with what sets this board apart from others of the same data: 'digits (binarise dynamic)'."""
+    told = [f'{field} {shorten(brief(value), 40)}' for field, value in facts(board).items() if field in board.apart]
+    told += [f'per {board.unit}'] if UNIT in board.apart else []
+    return f'{board.data} ({", ".join(told)})' if told else board.data
+
+
+def brief(value: object) -> str:
+    """A setting as one short string: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _identity(record: RunRecord) -> dict[str, Any]:
+    """What must agree before two runs may share a table."""
+    data = record.card['data']
+    fixed = {'data name': data['name'], SHA256: data.get('sha256'), UNIT: record.unit}
+    return dict(record.protocol) | fixed
+
+
+def _apart(identities: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    names = dict.fromkeys(name for identity in identities for name in identity)
+    return tuple(name for name in names if len({_stable(one.get(name)) for one in identities}) > 1)
+
+
+def _stable(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _labels(records: Sequence[RunRecord]) -> list[str]:
+    configs = [record.config for record in records]
+    return [r.config if configs.count(r.config) == 1 else f'{r.config} [{r.folder.name}]' for r in records]
+
+
+def _row(record: RunRecord, label: str) -> Row:
+    scores = ((NLL, 'test'), (BITS, 'test'))
+    others = {
+        metric if split == 'test' else f'{metric} ({split})': result
+        for (metric, split), result in record.results.items()
+        if (metric, split) not in scores
+    }
+    nll, bits = (record.results.get(score) for score in scores)
+    return Row(label=label, record=record, nll=nll, bits=bits, figures=others)
+
+
+def _numbers(results: Sequence[Result | None], digits: int) -> tuple[str, ...]:
+    """Values with one number of decimals, so that points align: `digits` significant ones in the largest value."""
+    finite = [abs(result.value) for result in results if result and math.isfinite(result.value)]
+    size = max(finite, default=0.0)
+    decimals = min(6, max(0, digits - 1 - (math.floor(math.log10(size)) if size else 0)))
+    return tuple('' if result is None else f'{result.value:,.{decimals}f}' for result in results)
+
+
+def _best(results: Sequence[Result | None], guaranteed: bool) -> frozenset[int]:
+    """The rows with the lowest value, among those no luck can have lowered where `guaranteed`."""
+    sound = {i: r for i, r in enumerate(results) if r and math.isfinite(r.value)}
+    entered = {i: r.value for i, r in sound.items() if not (guaranteed and r.kind == 'estimate')}
+    return frozenset(i for i, value in entered.items() if value == min(entered.values()))
+
+
+def _yes_no(flag: bool | None) -> str:
+    return {True: 'yes', False: 'no', None: ''}[flag]
+
+
+def _text_column(column: Column) -> list[str]:
+    """Head and cells of one column, all of one width."""
+    blank = ' ' * bool(column.best)  # where a star stands in some row, the others keep its place free
+    cells = [(cell or BLANK) + ('*' if i in column.best else blank) for i, cell in enumerate(column.cells)]
+    head = column.head + blank
+    width = max(_width(cell) for cell in (head, *cells))
+    return [_padded(cell, width, column.numeric) for cell in (head, *cells)]
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    space = ' ' * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(cell: str) -> int:
+    """Columns a terminal gives to a string: two for a wide character, none for a combining one."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in cell)

@@ -1,0 +1,88 @@
+"""One HTML page that answers the question at a glance and shows where each number came from.
+
+The page stands alone: styles, script and pictures are inside it, it asks for no address, and its content security
+policy allows nothing but its own script, by hash. So a sample that contains markup is text twice over: it is escaped,
+and a browser that met it as markup would still refuse to run it. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from research.report import leaderboard, sections
+from research.report.leaderboard import Board
+from research.report.markup import plain, text, write_atomically
+from research.report.records import RunRecord
+from research.report.style import CSS, SCRIPT
+from research.types import BadInput
+
+LIMIT = 5_000_000  # bytes: what still goes into an e-mail
+PICTURES = 2_600_000  # bytes of PNG for the whole page; base64 makes 3.5 MB of them
+
+
+def write(records: Sequence[RunRecord], out: str | Path, title: str, lead: str = '') -> Path:
+    """Write the page of these runs to `out`, whole or not at all, and return its path.
+
+    title   the heading
+    lead    the verdict, as plain text; blank lines separate paragraphs
+
+    BadInput where there is no run, where a run's samples are broken, where `out` cannot be written, or where so many
+    runs are given that the page would exceed 5 MB.
+    """
+    out = Path(out)
+    if not records:
+        raise BadInput('a report needs at least one run, and none was given')
+    if out.is_dir():
+        example = plain(out / 'report.html')
+        raise BadInput(f'{plain(out)} is a folder; give the name of the page to write, for example {example}')
+    content = render(records, title, lead).encode('utf-8')
+    if len(content) > LIMIT:
+        size = f'{len(content) / 1e6:.1f} MB'
+        raise BadInput(f'a page of {len(records)} runs would take {size}; give fewer runs, it may take 5 MB')
+    write_atomically(out, content)
+    return out
+
+
+def render(records: Sequence[RunRecord], title: str, lead: str = '') -> str:
+    """The page as a string."""
+    boards = leaderboard.boards(records)
+    budget = PICTURES // (2 * len(records))  # a run may show its samples and its data
+    body = ''.join(_section(i, board, budget) for i, board in enumerate(boards))
+    parts = [part.strip() for part in lead.split('\n\n') if part.strip()]
+    paragraphs = ''.join(f'<p class="lead">{text(part, keep=chr(10))}</p>' for part in parts)
+    links = ''.join(f'<a href="#d{i}">{text(leaderboard.name(board))}</a>' for i, board in enumerate(boards))
+    nav = f'<nav aria-label="Data sets">{links}</nav>' if len(boards) > 1 else ''
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{text(title)}</title><style>{CSS}</style></head>\n'
+        f'<body><header><h1>{text(title)}</h1>{paragraphs}{nav}</header>\n<main>{body}</main>\n'
+        f'<footer>Made from {len(records)} run folder{"s" * (len(records) > 1)}. Every figure in a table is from '
+        'a run’s own files; what a run does not have is left blank.</footer>\n'
+        f'<script>{SCRIPT}</script></body></html>\n'
+    )
+
+
+def _policy() -> str:
+    """Nothing from anywhere: pictures from the page itself, and of all scripts only ours, by its hash."""
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode('utf-8')).digest()).decode('ascii')
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _section(i: int, board: Board, budget: int) -> str:
+    parts = [
+        f'<h2>{text(leaderboard.name(board))}</h2><p class="headline">{text(leaderboard.headline(board))}</p>',
+        sections.chips(board),
+        sections.table(board),
+        sections.gallery(board, budget),
+        sections.training(board),
+        sections.provenance(board),
+    ]
+    return f'<section id="d{i}">{"".join(parts)}</section>\n'

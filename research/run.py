@@ -1,0 +1,316 @@
+"""Floor 6: a run is data and a trainer, for so many epochs, from a seed. Train it, score it, draw from it.
+
+A run folder holds everything afterwards: card.json (what it was), metrics.jsonl (a line per epoch), checkpoints/,
+results.jsonl (a line per number), and samples beside real data for the report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from research.data.source import Alphabet, Data
+from research.engine import cache, card, fit, override, score
+from research.engine.fit import Plan
+from research.maths import preprocess
+from research.metrics import distances
+from research.report import pictures
+from research.types import BadInput, Domain, Params, Scorer, ranged
+
+SCORE_BATCH = 500
+PICTURES = 64
+TEXT_SAMPLES, TEXT_LENGTH = 4, 300
+
+
+class Source(Protocol):
+    """What stands in a config as `data=`: a frozen dataclass that knows how to load itself."""
+
+    def load(self, data_dir: str | None = None) -> Data: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    data: Any  # a Source
+    trainer: Any
+    epochs: int = ranged(10, at_least=1)
+    batch_size: int | None = ranged(100, at_least=1, optional=True)  # None: all the data in one batch
+    seed: int = ranged(0, at_least=0)
+    devices: int = ranged(1, at_least=1)  # each batch is split over so many
+    checkpoint_every: int = ranged(0, at_least=0)  # epochs; 0: only at the end
+
+
+class Result(NamedTuple):
+    """One number and how it came to be; a line of RUN/results.jsonl."""
+
+    metric: str
+    value: float
+    unit: str
+    kind: str
+    n: int
+    split: str
+    settings: dict[str, Any]
+
+
+class Fitted(NamedTuple):
+    """A run that was trained, or loaded from its folder."""
+
+    run: Run
+    params: Params
+    domain: Domain
+
+    @property
+    def model(self) -> Any:
+        return self.run.trainer.model
+
+
+def prepare(run: Run, data: Data) -> tuple[Run, Plan]:
+    """The run with what the data decide filled in, and its plan. Raises BadInput before anything is compiled."""
+    override.check(run)
+    run = override.bind(run, data.domain)
+    why = run.trainer.model.fits(data.domain)
+    if why:
+        raise BadInput(f'trainer.model does not fit data={data.name}: {why}')
+    batch_size = len(data.train) if run.batch_size is None else run.batch_size
+    check_batch(run, batch_size, len(data.train))
+
+    def transform(x: Any, key: Any) -> Any:
+        return preprocess.prepare(x, data.values, data.levels, key)
+
+    x = np.asarray(data.train.x)
+    plan = Plan(run.trainer, transform, x, run.epochs, batch_size, run.seed, run.devices, run.checkpoint_every)
+    fit.template(plan)
+    return run, plan
+
+
+def check_batch(run: Run, batch_size: int, examples: int) -> None:
+    """Whether batches of this size suit the data, the trainer and the devices."""
+    if batch_size > examples:
+        raise BadInput(f'batch_size={batch_size}: the data have {examples} training examples; expected at most that')
+    parts = getattr(run.trainer, 'critic_steps', 1) * run.devices
+    if batch_size % parts:
+        raise BadInput(f'batch_size={batch_size}: expected a multiple of {parts} (critic_steps x devices)')
+    if getattr(run.trainer.model, 'one_pass', False) and batch_size != examples:
+        raise BadInput(f'batch_size={batch_size}: this model counts all the data in one batch; expected none')
+    if run.trainer.whole_epochs and examples % batch_size:
+        near = max(d for d in range(1, batch_size + 1) if examples % d == 0)
+        raise BadInput(
+            f'batch_size={batch_size}: EM adds up every example, so it must divide their number, {examples}; '
+            f'expected {near}, or none for all at once'
+        )
+
+
+def train(
+    run: Run,
+    folder: Path,
+    *,
+    config: str = '',
+    summary: str = '',
+    overrides: tuple[str, ...] = (),
+    data_dir: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Fitted:
+    """Fit `run` and leave a run folder. Raises BadInput for a folder that exists, unless resumed or overwritten."""
+    cache.enable()
+    override.check(run)
+    there = folder.exists() and any(folder.iterdir()) if folder.is_dir() else folder.exists()
+    if there and not (resume or overwrite):
+        raise BadInput(f'{folder} exists; continue it with --resume, replace it with --overwrite, or choose another --out')
+    if there and overwrite and not resume:
+        card.read(folder)  # only a run folder is ever deleted
+    data = run.data.load(data_dir)
+    bound, plan = prepare(run, data)
+    if there and resume and (folder / 'card.json').exists():
+        check_same(card.read(folder), bound, data, folder)
+    elif there and overwrite:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    card.write(folder, describe(bound, plan, data, config, summary, overrides))
+    began = time.perf_counter()
+    state = fit.fit(plan, folder, resume=resume, name=config or 'train', quiet=quiet)
+    fitted = Fitted(bound, run.trainer.params(state), data.domain)
+    record(folder, [Result('training_seconds', time.perf_counter() - began, 'seconds', 'exact', 1, 'train', {})])
+    show(fitted, folder, data)
+    return fitted
+
+
+def check_same(old: dict[str, Any], run: Run, data: Data, folder: Path) -> None:
+    """Raises BadInput where a run to be resumed was another one."""
+    differing = card.differences(old, run)
+    if differing:
+        field = differing[0]
+        was, now = old['values'].get(field), override.flatten(run).get(field)
+        raise BadInput(f'{folder}: cannot resume, {field} was {was} and is now {now}')
+    if old['data']['sha256'] != data.sha256:
+        raise BadInput(f'{folder}: cannot resume, the data are not those it was trained on (their sha256 differs)')
+
+
+def describe(
+    run: Run, plan: Plan, data: Data, config: str, summary: str, overrides: tuple[str, ...]
+) -> dict[str, Any]:
+    """The run card."""
+    shapes = jax.eval_shape(lambda x: run.trainer.params(fit.init(plan, x).state), plan.x)
+    return {
+        'format': card.FORMAT,
+        'config': config,
+        'summary': summary,
+        'model': type(run.trainer.model).__name__,
+        'trainer': type(run.trainer).__name__,
+        'network': run.trainer.model.network,
+        'parameters': int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))),
+        'seed': run.seed,
+        'overrides': list(overrides),
+        'values': override.flatten(run),
+        'run': override.to_json(run),
+        'data': {'name': data.name, 'sha256': data.sha256, 'values': data.values, 'protocol': data.protocol},
+        'domain': dataclasses.asdict(data.domain),
+        'alphabet': data.text.symbols if data.text else None,
+        'levels': data.levels,
+        'train_shape': [list(plan.x.shape), str(plan.x.dtype)],
+        'commit': card.commit(),
+        'versions': card.versions(),
+        'device': card.device(),
+    }
+
+
+def load(folder: Path) -> Fitted:
+    """A fitted run from its folder alone. Raises BadInput where the folder or all its checkpoints are damaged."""
+    from research.engine.checkpoint import Checkpoints
+
+    cache.enable()
+    found = card.read(folder)
+    run = override.from_json(found['run'], str(folder / 'card.json'))
+    (shape, dtype), values, levels = found['train_shape'], found['data']['values'], found['levels']
+    x = jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype))
+    batch_size = run.batch_size or shape[0]
+
+    def transform(x: Any, key: Any) -> Any:
+        return preprocess.prepare(x, values, levels, key)
+
+    plan = Plan(run.trainer, transform, x, run.epochs, batch_size, run.seed)
+    book = Checkpoints(folder)
+    try:
+        progress, _, lost = book.restore(fit.template(plan))
+    finally:
+        book.close()
+    for sentence in lost:
+        print(f'{folder}: {sentence}; using the one before it', flush=True)
+    return Fitted(run, run.trainer.params(progress.state), card.domain(found))
+
+
+def evaluate(fitted: Fitted, data: Data, samples: int | None = None, split: str = 'test') -> list[Result]:
+    """Every number that this model can give on this data; a model that cannot score leaves its score out."""
+    results = score_results(fitted, data, samples, split)
+    if fitted.domain.modality == 'image' and len(data.test) >= distances.MINIMUM:
+        results += sample_results(fitted, data, split)
+    return results
+
+
+def score_results(fitted: Fitted, data: Data, samples: int | None, split: str) -> list[Result]:
+    """`test_nll` in nats per unit, with the standard error over examples, and the same in bits."""
+    model, domain = fitted.model, fitted.domain
+    if not isinstance(model, Scorer):
+        return []
+    settings: dict[str, Any] = {'preprocessing': data.values}
+    batch = SCORE_BATCH
+    if model.log_prob_kind == 'bound':
+        model = dataclasses.replace(model, score_samples=samples or model.score_samples)
+        settings['samples'] = model.score_samples
+        batch = 100
+    part = getattr(data, split)
+    key = jax.random.fold_in(jax.random.key(fitted.run.seed), 777)
+    log_p = score.log_prob(model, fitted.params, part.x, key, batch, progress=True)
+    count = score.units(part.x, domain)
+    nats = -log_p - count * domain.dims * np.log(domain.cell)
+    if domain.cell != 1.0:
+        settings['per_grey_level'] = True
+    value = float(nats.sum(dtype=np.float64) / count.sum())
+    each = nats / np.maximum(count, 1)
+    settings['standard_error'] = round(float(each.std(ddof=1) / np.sqrt(len(each))), 6) if len(each) > 1 else None
+    n, kind, per = int(count.sum()), model.log_prob_kind, domain.unit
+    nll = Result(f'{split}_nll', value, f'nats per {per}', kind, n, split, settings)
+    bits = value / domain.dims / np.log(2)
+    dimension = 'character' if domain.unit == 'character' else 'dimension'
+    return [nll, Result('bits_per_dim', float(bits), f'bits per {dimension}', kind, n, split, settings)]
+
+
+def sample_results(fitted: Fitted, data: Data, split: str) -> list[Result]:
+    """Distances between samples and test data, on raw pixels: a first figure, and no more than that."""
+    part = getattr(data, split).x[: distances.MAXIMUM]
+    drawn = draw(fitted, len(part), seed=1)
+    scale = 1.0 if fitted.domain.kind != 'integer' else 1.0 / (fitted.domain.values - 1)
+    real, fake = part.reshape(len(part), -1) * scale, drawn.reshape(len(drawn), -1) * scale
+    settings = {'features': 'pixels', 'samples': len(fake), 'preprocessing': data.values}
+    return [
+        Result('pixel_mmd', distances.mmd(fake, real), 'squared distance', 'estimate', len(real), split, settings),
+        Result('pixel_frechet', distances.frechet(fake, real), 'squared distance', 'estimate', len(real), split, settings),
+    ]
+
+
+def draw(fitted: Fitted, n: int, seed: int = 0, length: int | None = None) -> np.ndarray:
+    """[n, ...] samples; for text [n, length] symbols."""
+    key = jax.random.fold_in(jax.random.key(seed), 778)
+    shape = (length or TEXT_LENGTH,) if fitted.domain.kind == 'tokens' else fitted.domain.shape
+    return score.sample(fitted.model, fitted.params, key, n, shape)
+
+
+def record(folder: Path, results: list[Result]) -> None:
+    """Append one JSON line per number."""
+    with (folder / 'results.jsonl').open('a') as file:
+        for result in results:
+            file.write(json.dumps(result._asdict()) + '\n')
+
+
+def show(fitted: Fitted, folder: Path, data: Data) -> None:
+    """Samples and real data side by side, for the report."""
+    if fitted.domain.modality == 'text':
+        assert data.text is not None
+        texts = [data.text.decode(ids) for ids in draw(fitted, TEXT_SAMPLES)]
+        (folder / 'samples.txt').write_text('\n\n'.join(texts) + '\n', encoding='utf-8')
+        start = np.asarray(data.test.x)[: 1 + TEXT_LENGTH // data.test.x.shape[1], fitted.domain.context :]
+        (folder / 'data.txt').write_text(data.text.decode(start.reshape(-1)[:TEXT_LENGTH]) + '\n', encoding='utf-8')
+        return
+    look = dataclasses.asdict(fitted.domain)
+    drawn = draw(fitted, PICTURES if fitted.domain.modality != 'points' else 2000)
+    np.savez_compressed(folder / 'samples.npz', samples=drawn)
+    pictures.save(drawn, look, folder / 'samples.png')
+    pictures.save(np.asarray(data.test.x[: len(drawn)]), look, folder / 'data.png')
+
+
+def evaluate_folder(folder: Path, samples: int | None, split: str, data_dir: str | None) -> list[Result]:
+    """Load a run and its data, score it, and append the numbers to RUN/results.jsonl."""
+    fitted = load(folder)
+    found = card.read(folder)
+    data = fitted.run.data.load(data_dir)
+    if data.sha256 != found['data']['sha256']:
+        raise BadInput(f'{folder}: the data are not those it was trained on (their sha256 differs from the card)')
+    if getattr(data, split) is None:
+        raise BadInput(f'--split {split}: {data.name} has none; hold some out with --set data.valid=N before training')
+    results = evaluate(fitted, data, samples, split)
+    record(folder, results)
+    return results
+
+
+def sample_folder(folder: Path, out: Path, n: int, seed: int, length: int | None) -> None:
+    """Write `n` samples of a run to a .png, .npz or .txt file. Raises BadInput where the two do not go together."""
+    fitted = load(folder)
+    text = fitted.domain.kind == 'tokens'
+    if (out.suffix == '.txt') != text and out.suffix != '.npz':
+        raise BadInput(f'--out {out}: this run makes {"text: .txt" if text else "arrays: .png"} or .npz')
+    drawn = draw(fitted, n, seed, length)
+    if out.suffix == '.npz':
+        np.savez_compressed(out, samples=drawn)
+    elif text:
+        alphabet = Alphabet(symbols=card.read(folder)['alphabet'])
+        out.write_text('\n\n'.join(alphabet.decode(ids) for ids in drawn) + '\n', encoding='utf-8')
+    else:
+        pictures.save(drawn, dataclasses.asdict(fitted.domain), out)

@@ -1,0 +1,65 @@
+"""Fit two sets of parameters against each other: a generator, and a critic that takes `critic_steps` steps to its one.
+
+A batch holds the examples of all critic steps: it is cut into `critic_steps` parts, one each. The two learning rates
+are those of Heusel et al. 2017 (arXiv:1706.08500); the moving average of the generator that of Karras et al. 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+
+from research.trainers import player
+from research.trainers.optimisers import Adam, Optimiser
+from research.trainers.player import Player
+from research.types import Batch, Key, Metrics, Params, ranged
+
+
+class Game(NamedTuple):
+    generator: Player
+    critic: Player
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialTrainer:
+    model: Any
+    critic_steps: int = ranged(1, at_least=1)
+    learning_rate: float = ranged(2e-4, above=0)
+    critic_learning_rate: float = ranged(2e-4, above=0)
+    optimiser: Optimiser = Adam(b1=0.5)
+    critic_optimiser: Optimiser = Adam(b1=0.5)
+    ema: float | None = ranged(None, at_least=0, below=1, optional=True)  # of the generator, used to sample
+
+    whole_epochs: ClassVar[bool] = False
+
+    def init(self, key: Key, x: Batch) -> Game:
+        variables = self.model.init(key, x)
+        generator = player.start(variables['generator'], self.optimiser.build(self.learning_rate), self.ema)
+        critic = player.start(variables['critic'], self.critic_optimiser.build(self.critic_learning_rate), None)
+        return Game(generator, critic)
+
+    def step(self, state: Game, x: Batch, key: Key) -> tuple[Game, Metrics]:
+        parts = jax.tree.map(lambda a: a.reshape(self.critic_steps, -1, *a.shape[1:]), x)
+        optimiser, fixed = self.critic_optimiser.build(self.critic_learning_rate), state.generator.variables()
+
+        def critic_step(critic: Player, i: jax.Array) -> tuple[Player, Metrics]:
+            part, key_i = jax.tree.map(lambda a: a[i], parts), jax.random.fold_in(key, i)
+            return player.update(critic, lambda p: self.model.critic_loss(p, fixed, part, key_i), optimiser, None)
+
+        critic, metrics = jax.lax.scan(critic_step, state.critic, jax.numpy.arange(self.critic_steps))
+        opponent, part = critic.variables(), jax.tree.map(lambda a: a[-1], parts)
+        generator, own = player.update(
+            state.generator,
+            lambda p: self.model.generator_loss(p, opponent, part, jax.random.fold_in(key, self.critic_steps)),
+            self.optimiser.build(self.learning_rate),
+            self.ema,
+        )
+        return Game(generator, critic), own | jax.tree.map(lambda m: m.mean(), metrics)
+
+    def end_epoch(self, state: Game) -> tuple[Game, Metrics]:
+        return state, {}
+
+    def params(self, state: Game) -> Params:
+        return {'generator': state.generator.variables(averaged=True), 'critic': state.critic.variables()}

@@ -1,0 +1,39 @@
+"""Fit one set of parameters by gradient descent on the model's loss: VAEs, language models, mixtures, anything with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import optax
+
+from research.trainers import player
+from research.trainers.optimisers import Adam, Cosine, Optimiser, rate
+from research.trainers.player import Player
+from research.types import Batch, Key, Metrics, Params, ranged
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientTrainer:
+    model: Any
+    learning_rate: float = ranged(1e-3, above=0)
+    optimiser: Optimiser = Adam()
+    schedule: Cosine | None = None
+    ema: float | None = ranged(None, at_least=0, below=1, optional=True)  # of the parameters, used to score and sample
+
+    whole_epochs: ClassVar[bool] = False
+
+    def build(self) -> optax.GradientTransformation:
+        return self.optimiser.build(rate(self.learning_rate, self.schedule))
+
+    def init(self, key: Key, x: Batch) -> Player:
+        return player.start(self.model.init(key, x), self.build(), self.ema)
+
+    def step(self, state: Player, x: Batch, key: Key) -> tuple[Player, Metrics]:
+        return player.update(state, lambda params: self.model.loss(params, x, key), self.build(), self.ema)
+
+    def end_epoch(self, state: Player) -> tuple[Player, Metrics]:
+        return state, {}
+
+    def params(self, state: Player) -> Params:
+        return state.variables(averaged=True)
