@@ -15,8 +15,8 @@ def config() -> Run:
             model=LanguageModel(net=Transformer(layers=2, heads=4, width=64, window=64)),
             learning_rate=3e-3,
             optimiser=Adam(b2=0.99, weight_decay=0.1, clip=1.0),
-            schedule=Cosine(steps=1000, warmup=50),
+            schedule=Cosine(steps=2400, warmup=100),
         ),
-        epochs=3,
+        epochs=6,
         batch_size=16,
     )

@@ -26,7 +26,7 @@ from research.report import pictures
 from research.types import BadInput, Domain, Params, Scorer, ranged
 
 SCORE_BATCH = 500
-PICTURES = 64
+PICTURES, POINTS = 64, 2000
 TEXT_SAMPLES, TEXT_LENGTH = 4, 300
 
 
@@ -124,7 +124,9 @@ def train(
     override.check(run)
     there = folder.exists() and any(folder.iterdir()) if folder.is_dir() else folder.exists()
     if there and not (resume or overwrite):
-        raise BadInput(f'{folder} exists; continue it with --resume, replace it with --overwrite, or choose another --out')
+        raise BadInput(
+            f'{folder} exists; continue it with --resume, replace it with --overwrite, or choose another --out'
+        )
     if there and overwrite and not resume:
         card.read(folder)  # only a run folder is ever deleted
     data = run.data.load(data_dir)
@@ -154,9 +156,7 @@ def check_same(old: dict[str, Any], run: Run, data: Data, folder: Path) -> None:
         raise BadInput(f'{folder}: cannot resume, the data are not those it was trained on (their sha256 differs)')
 
 
-def describe(
-    run: Run, plan: Plan, data: Data, config: str, summary: str, overrides: tuple[str, ...]
-) -> dict[str, Any]:
+def describe(run: Run, plan: Plan, data: Data, config: str, summary: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     """The run card."""
     shapes = jax.eval_shape(lambda x: run.trainer.params(fit.init(plan, x).state), plan.x)
     return {
@@ -252,7 +252,9 @@ def sample_results(fitted: Fitted, data: Data, split: str) -> list[Result]:
     settings = {'features': 'pixels', 'samples': len(fake), 'preprocessing': data.values}
     return [
         Result('pixel_mmd', distances.mmd(fake, real), 'squared distance', 'estimate', len(real), split, settings),
-        Result('pixel_frechet', distances.frechet(fake, real), 'squared distance', 'estimate', len(real), split, settings),
+        Result(
+            'pixel_frechet', distances.frechet(fake, real), 'squared distance', 'estimate', len(real), split, settings
+        ),
     ]
 
 
@@ -280,10 +282,12 @@ def show(fitted: Fitted, folder: Path, data: Data) -> None:
         (folder / 'data.txt').write_text(data.text.decode(start.reshape(-1)[:TEXT_LENGTH]) + '\n', encoding='utf-8')
         return
     look = dataclasses.asdict(fitted.domain)
-    drawn = draw(fitted, PICTURES if fitted.domain.modality != 'points' else 2000)
+    drawn = draw(fitted, PICTURES if fitted.domain.modality != 'points' else POINTS)
+    real = np.asarray(data.test.x[: len(drawn)])
+    limits = pictures.limits_of(real) if look['modality'] == 'points' and drawn.shape[1:] == (2,) else None
     np.savez_compressed(folder / 'samples.npz', samples=drawn)
-    pictures.save(drawn, look, folder / 'samples.png')
-    pictures.save(np.asarray(data.test.x[: len(drawn)]), look, folder / 'data.png')
+    pictures.save(drawn, look, folder / 'samples.png', limits)
+    pictures.save(real, look, folder / 'data.png', limits)
 
 
 def evaluate_folder(folder: Path, samples: int | None, split: str, data_dir: str | None) -> list[Result]:

@@ -55,7 +55,7 @@ def obtain(name: str, data_dir: str | None) -> str:
 def of_tfds(name: str, data_dir: str | None) -> bool:
     """Whether a set must come from TFDS: all but the embedded ones, the chorales and paths."""
     embedded = name in KNOWN and name not in folders.TFDS_IMAGES and name != 'tiny_shakespeare'
-    return not (embedded or folders.is_path(name) or Path(name).is_dir()) and bool(folders.checked_name(name))
+    return not (embedded or folders.is_path(name) or folders.is_folder(name)) and bool(folders.checked_name(name))
 
 
 def spec_of(name: str, data_dir: str | None) -> Spec:
@@ -70,7 +70,8 @@ def described(spec: Spec, data_dir: str | None) -> str:
     unit = {'text': 'characters', 'music': 'time steps', 'image': 'images', 'points': 'rows'}[data.domain.modality]
     shape = '' if data.text else f' of shape {data.domain.shape}'
     symbols = f', {len(data.text)} symbols' if data.text else ''
-    return f'{data.name} is there: {sizes} {unit}{shape}{symbols}\nsource  {data.protocol["source"]}\nsha256  {data.sha256}'
+    first = f'{data.name} is there: {sizes} {unit}{shape}{symbols}'
+    return f'{first}\nsource  {data.protocol["source"]}\nsha256  {data.sha256}'
 
 
 def made(home: Path) -> Path:
@@ -120,7 +121,7 @@ def prepare_tfds(name: str, home: Path) -> None:
 
 
 def built(name: str, home: Path, package: Any) -> Any:
-    """TFDS's builder. Raises BadInput with the nearest names where TFDS knows no such set, and where TensorFlow is lacking."""
+    """TFDS's builder. Raises BadInput where TFDS knows no such set (with the nearest names) or TensorFlow lacks."""
     try:
         builder = package.builder(name, data_dir=home, file_format='array_record')
     except package.core.DatasetNotFoundError as error:
@@ -139,7 +140,8 @@ def needs_tensorflow(name: str) -> None:
     lacking = [package for package in EXTRA if importlib.util.find_spec(package) is None]
     if lacking:
         raise BadInput(
-            f'To prepare {name!r}, TFDS needs {" and ".join(lacking)} once: pip install tensorflow-cpu importlib_resources, '
+            f'To prepare {name!r}, TFDS needs {" and ".join(lacking)} once: '
+            f'pip install tensorflow-cpu importlib_resources, '
             f'or copy a prepared {name} into the folder named by --data_dir or TFDS_DATA_DIR.'
         )
 
@@ -167,8 +169,8 @@ def failed(name: str, origin: str, error: Exception) -> BadInput:
 def define_flags() -> None:
     """Flags are defined when run, not when imported: another script may have one of the same name."""
     flags.DEFINE_string(
-        'data_dir', None, 'Folder the set is looked for and put in; else TFDS_DATA_DIR for sets of TensorFlow Datasets, '
-        "LIKENESS_DATA_DIR for the rest, else the user's cache folder.",
+        'data_dir', None, 'Folder the set is looked for and put in; else TFDS_DATA_DIR for sets of TensorFlow '
+        "Datasets, LIKENESS_DATA_DIR for the rest, else the user's cache folder.",
     )  # fmt: skip
 
 

@@ -12,11 +12,15 @@ from research.types import BadInput
 from scripts import cli, configs
 
 flags.DEFINE_multi_string('set', [], 'Change one field of the config: --set trainer.model.beta=4. May be repeated.')
-flags.DEFINE_string('data', None, "Train on this instead of the config's data: a known name, or a .npz, an image folder, a .txt.")
+flags.DEFINE_string(
+    'data', None, "Train on this instead of the config's data: a known name, or a .npz, an image folder, a .txt."
+)
 flags.DEFINE_integer('seed', None, 'Seed of initial weights, data order and noise.', lower_bound=0)
 flags.DEFINE_string('out', None, 'Run folder to write; runs/CONFIG where not given.')
 flags.DEFINE_string('data_dir', None, 'Where data sets are looked for, before TFDS_DATA_DIR and LIKENESS_DATA_DIR.')
-flags.DEFINE_bool('resume', False, 'Continue a run folder from its last checkpoint; from the beginning where there is none.')
+flags.DEFINE_bool(
+    'resume', False, 'Continue a run folder from its last checkpoint; from the beginning where there is none.'
+)
 flags.DEFINE_bool('overwrite', False, 'Replace a run folder that exists.')
 flags.DEFINE_bool('list', False, 'Show the configs and leave.')
 

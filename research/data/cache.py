@@ -6,7 +6,8 @@ Reading MNIST record by record takes 8 to 40 s; mapping the arrays again takes m
 
 A folder is made under another name and renamed when whole, so a killed run leaves nothing that could be taken for data.
 The manifest holds shape, dtype, size and time of each file, and the sha256 of all, computed once, when it was made:
-hashing 55 MB anew at each start would cost more than reading. A folder that does not agree with its manifest is made again.
+hashing 55 MB anew at each start would cost more than reading them. A folder that does not agree with its manifest is
+made again.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def mapped(path: Path, entry: dict[str, Any]) -> np.ndarray:
     """One array of the cache. Raises ValueError where the file is not the one that was written."""
     if described(path) != {k: entry[k] for k in ('bytes', 'mtime_ns')}:
         raise ValueError(f'{path} has changed')
-    array = np.load(path, mmap_mode='r', allow_pickle=False)
+    array: np.ndarray = np.load(path, mmap_mode='r', allow_pickle=False)
     if (str(array.dtype), list(array.shape)) != (entry['dtype'], entry['shape']):
         raise ValueError(f'{path} is another array')
     return array

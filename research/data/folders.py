@@ -32,13 +32,13 @@ def cache_folder() -> Path:
 def data_folder(data_dir: str | None) -> Path:
     """Where sets that are not TFDS's are looked for."""
     chosen = data_dir or os.environ.get('LIKENESS_DATA_DIR')
-    return Path(chosen).expanduser() if chosen else cache_folder()
+    return Path(os.path.expanduser(chosen)) if chosen else cache_folder()
 
 
 def tfds_folder(data_dir: str | None) -> Path:
     """Where sets prepared by TFDS are looked for."""
     chosen = data_dir or os.environ.get('TFDS_DATA_DIR')
-    return Path(chosen).expanduser() if chosen else cache_folder() / 'tfds'
+    return Path(os.path.expanduser(chosen)) if chosen else cache_folder() / 'tfds'
 
 
 def checked_name(name: str) -> str:
@@ -52,18 +52,22 @@ def checked_name(name: str) -> str:
 
 
 def is_path(name: str) -> bool:
-    """Whether `name` can only be meant as a path: a suffix, a leading . or ~, a root, or an existing folder/file in it."""
-    path = Path(name).expanduser()
-    looks = path.suffix in ('.npz', '.txt') or name.startswith(('.', '~')) or path.is_absolute()
-    return looks or ('/' in name and path.exists())
+    """Whether `name` can only be meant as a path: its suffix, a leading . or ~, a root, or a / and it exists."""
+    looks = name.endswith(('.npz', '.txt')) or name.startswith(('.', '~', os.sep))
+    return looks or ('/' in name and os.path.exists(name))
+
+
+def is_folder(name: str) -> bool:
+    """Whether `name` is a folder that exists."""
+    return os.path.isdir(os.path.expanduser(name))
 
 
 def existing(name: str) -> Path:
     """The path that `name` is. Raises BadInput where nothing is there."""
-    path = Path(name).expanduser()
-    if not path.exists():
+    path = os.path.expanduser(name)
+    if not os.path.exists(path):  # not pathlib's, which raises on names that are too long
         raise BadInput(f'There is no file or folder {name!r}.')
-    return path
+    return Path(path)
 
 
 def command(name: str, data_dir: str | None) -> str:

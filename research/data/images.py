@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from research.data import own, pictures, tfds, tfds_images
-from research.data.folders import existing, is_path
+from research.data.folders import existing, is_folder, is_path
 from research.data.raw import TEST_SEED, Raw, assemble, digest_splits
 from research.data.source import Data, Split, Values
 from research.types import BadInput, ranged
@@ -54,14 +54,14 @@ class Images:
     def _raw(self, data_dir: str | None) -> Raw:
         if self.name == 'digits':
             return digits()
-        if is_path(self.name) or (Path(self.name).is_dir() and not tfds.available(self.name, data_dir)):
+        if is_path(self.name) or (is_folder(self.name) and not tfds.available(self.name, data_dir)):
             path = existing(self.name)
             return pictures.folder(path) if path.is_dir() else own.images(path)
         return tfds_images.image_set(self.name, data_dir)
 
 
 def digits() -> Raw:
-    """1797 digits of 8x8 pixels and 17 grey levels: the test part of Alpaydin & Kaynak 1998 (UCI), as scikit-learn has it.
+    """1797 digits of 8x8 pixels, 17 grey levels: test part of Alpaydin & Kaynak 1998 (UCI), as scikit-learn has it.
 
     The file is read where scikit-learn is installed, without importing it (4 s). The set has no split of its own;
     a permutation from a fixed seed makes one, 1400 for training and 397 for testing.

@@ -1,4 +1,4 @@
-"""What `--data NAME_OR_PATH` means: a known set, or the user's own file or folder, with the settings of the config kept."""
+"""What `--data NAME_OR_PATH` means: a known set, or the user's own, with the settings of the config kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.data import music, own, tfds
-from research.data.folders import NAME, TFDS_IMAGES, checked_name, command, existing, is_path, nearest, tfds_folder
+from research.data.folders import TFDS_IMAGES, checked_name, command, existing, is_folder, is_path, nearest, tfds_folder
 from research.data.images import Images
 from research.data.own import Table
 from research.data.text import Text
@@ -28,9 +28,9 @@ def named(name_or_path: str, like: Spec | None = None, data_dir: str | None = No
     if name_or_path in KNOWN:
         return known(name_or_path, like)
     if not is_path(name_or_path):
-        if NAME.fullmatch(name_or_path) and tfds.available(name_or_path, data_dir):
+        if tfds.available(name_or_path, data_dir):
             return image_spec(name_or_path, like)
-        if not Path(name_or_path).is_dir():
+        if not is_folder(name_or_path):
             raise unknown(name_or_path, data_dir)
     return user_set(existing(name_or_path).resolve(), like)
 

@@ -1,7 +1,7 @@
-"""The user's own arrays: a .npz with `train`, optional `valid`, `test` and, for each, optional labels (`train_label`, ...).
+"""The user's own arrays: a .npz with `train`, optional `valid`, `test`, and optional labels (`train_label`, ...).
 
-What users bring is untrusted. Nothing is unpickled, members of the archive are read in place and never unpacked, so their
-names touch no file system, and every array is checked before it is used: a NaN found after an hour costs an hour.
+What users bring is untrusted. Nothing is unpickled, members of the archive are read in place and never unpacked, so
+their names touch no file system, and every array is checked before it is used: a NaN found after an hour costs an hour.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         raise BadInput(f'{path} is not a .npz file: own data is a .npz, a folder of images or a .txt.')
     wanted = [name + end for name in SPLITS for end in ('', '_label')]
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
             size = sum(member.file_size for member in archive.zip.infolist())
             if size > LARGEST:
                 raise BadInput(f'{path} unpacks to {size / 2**30:.0f} GiB: at most {LARGEST >> 30} are read.')
@@ -75,11 +75,8 @@ def readable(path: Path, archive: Any, name: str) -> np.ndarray:
     except unreadable() as error:
         raise refuse(path, name, f'it cannot be read ({str(error)[:200] or type(error).__name__})') from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in 'buif':
-        raise refuse(
-            path,
-            name,
-            f'it holds {getattr(array, "dtype", "no array")}, and only bool, integer or real numbers are used',
-        )
+        kind = getattr(array, 'dtype', 'no array')
+        raise refuse(path, name, f'it holds {kind}, and only bool, integer or real numbers are used')
     return array
 
 
@@ -97,14 +94,12 @@ def raw_set(path: Path, axes: tuple[int, ...], what: str) -> Raw:
     sha256 = digest_splits(train, valid, test)
     origin = "the file's array 'test'"
     if test is None:
+        origin = "the last 10 % of 'train', since the file has no 'test'"
         if len(train) < 10:
             raise refuse(
                 path, 'train', f"it has {len(train)} examples, too few to hold out 10 % where there is no array 'test'"
             )
-        (train, test), origin = (
-            hold_out(train, len(train) // 10),
-            "the last 10 % of 'train', since the file has no 'test'",
-        )
+        train, test = hold_out(train, len(train) // 10)
     notes = {'source': f'own file {path.name}', 'test': origin}
     return Raw(train=train, valid=valid, test=test, levels=levels, sha256=sha256, notes=notes)
 
@@ -124,11 +119,8 @@ def check(path: Path, name: str, x: np.ndarray, axes: tuple[int, ...], what: str
             strange = ~np.isfinite(x.astype(np.float32, copy=False))
         if strange.any():
             where = tuple(int(i) for i in np.argwhere(strange)[0])
-            raise refuse(
-                path,
-                name,
-                f'{int(strange.sum())} values are NaN, infinite or too large for float32, the first at {where}',
-            )
+            count = int(strange.sum())
+            raise refuse(path, name, f'{count} values are NaN, infinite or too large for float32, the first at {where}')
 
 
 def labels(path: Path, name: str, found: dict[str, np.ndarray], count: int) -> np.ndarray | None:
@@ -177,14 +169,15 @@ def images(path: Path) -> Raw:
         return Split(x=split.x.reshape(*split.x.shape[:3], -1), label=split.label) if split else None
 
     train, test = four(raw.train), four(raw.test)
-    assert train and test
+    assert train is not None
+    assert test is not None
     levels = 256 if raw.levels > 2 else raw.levels
     return Raw(train=train, valid=four(raw.valid), test=test, levels=levels, sha256=raw.sha256, notes=raw.notes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The user's own rows [n, variables] in a .npz: reals as they are, bool or 0-or-1 data as binary, integers as such."""
+    """The user's own rows [n, variables] in a .npz: reals as they are, bool and 0-or-1 data as binary, or integers."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""The user's own folder of images: PNG or JPEG files of one size; subfolders are labels, or the splits train, valid, test."""
+"""The user's own folder of images: PNG or JPEG of one size; subfolders are labels, or train, valid and test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORDER_SEED = 0  # files come sorted by label: a fixed permutation, so that held-
 
 
 def folder(root: Path) -> Raw:
-    """Images uint8 [n, height, width, 1 or 3]: 3 channels where any image has colour. Raises BadInput naming the file."""
+    """Images uint8 [n, height, width, 1 or 3], 3 channels where any has colour. Raises BadInput naming the file."""
     splits = {name: listed(root / name, root) for name in ('train', 'valid', 'test') if (root / name).is_dir()}
     if 'train' not in splits:
         splits = {'train': listed(root, root)}
@@ -38,20 +38,21 @@ def folder(root: Path) -> Raw:
 
     arrays, _, sha256 = remember(f'folder-{fingerprint(root, splits)}', make)
     made = {name: Split(x=arrays[name], label=arrays.get(f'{name}_label')) for name in splits}
-    train, test, origin = made['train'], made.get('test'), "the folder's subfolder test"
+    train, test = made['train'], made.get('test')
+    origin = 'the subfolder test' if test else 'the last 10 % after the permutation'
     if test is None:
         if len(train) < 10:
             raise BadInput(f'{root} has {len(train)} images, too few to hold out 10 %: at least 10 are needed.')
-        (train, test), origin = hold_out(train, len(train) // 10), 'the last 10 % after the permutation'
+        train, test = hold_out(train, len(train) // 10)
     notes = {
-        'source': f'own folder {root.name}', 'test': origin, 'order': f'permutation with seed {ORDER_SEED} of the sorted names',
-        'labels': classes,
+        'source': f'own folder {root.name}', 'test': origin, 'labels': classes,
+        'order': f'permutation with seed {ORDER_SEED} of the sorted names',
     }  # fmt: skip
     return Raw(train=train, valid=made.get('valid'), test=test, sha256=sha256, notes=notes)
 
 
 def listed(place: Path, root: Path) -> list[tuple[Path, str]]:
-    """(file, label) of all images in `place` and its subfolders, in the fixed order. Links out of `root` are refused."""
+    """(file, label) of the images in `place` and its subfolders, in the fixed order; links out of it are refused."""
     direct = [(path, '') for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
     below = [
         (path, child.name)

@@ -41,7 +41,9 @@ def domain_of(raw: Raw, name: str, values: Values, modality: Modality) -> Domain
         raise BadInput(f'values={values!r} is unknown: it may be {", ".join(get_args(Values))}.')
     shape, reals = raw.train.x.shape[1:], raw.train.x.dtype.kind == 'f'
     if reals and values in ('dequantise', 'integer'):
-        raise BadInput(f"values={values!r} needs integer grey levels, and {name}, array 'train', holds {raw.train.x.dtype}.")
+        raise BadInput(
+            f"{name}, array 'train': it is {raw.train.x.dtype}, and values={values!r} needs integer grey levels."
+        )
     if reals and values != 'as_is':
         check_range(raw, name, values)
     if values in ('binarise', 'threshold') or (values == 'as_is' and raw.levels == 2 and not reals):

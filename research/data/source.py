@@ -101,7 +101,7 @@ def digest(arrays: Mapping[str, np.ndarray | None]) -> str:
 
 
 def prepare(x: np.ndarray, values: Values, levels: int, rng: np.random.Generator) -> np.ndarray:
-    """Raw grey levels `x` in 0 .. levels - 1 as the model's input: the NumPy twin of `research.maths.preprocess.prepare`.
+    """Raw grey levels `x` in 0 .. levels - 1 as the model's input: NumPy twin of `research.maths.preprocess.prepare`.
 
     scale       x / (levels - 1), in [0, 1]
     binarise    Bernoulli(x / (levels - 1)), 0.0 or 1.0 (Burda et al. 2016, arXiv:1509.00519)

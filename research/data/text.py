@@ -2,8 +2,8 @@
 
 A text is cut into windows of `length` symbols; each carries the `context` symbols before it, which are given and not
 scored. Window i of a split that begins at position a holds positions a + i*length - context ... a + (i+1)*length - 1.
-The text is one: the context of the first test window is the end of the training text. -1 stands where nothing is: before
-the beginning of the text, and after the end of a split in its last window.
+The text is one: the context of the first test window is the end of the training text. -1 stands where nothing is:
+before the beginning of the text, and after the end of a split in its last window.
 
 The alphabet is that of the whole text, as in the published tables (65 symbols for tiny_shakespeare).
 """
@@ -75,8 +75,8 @@ class Text:
         valid_start = test_start - int(self.valid * test_start)
         if valid_start < self.length:
             raise BadInput(
-                f'Text {self.name!r} has {len(ids)} characters, {valid_start} of them to train on: too short for windows of '
-                f'length={self.length}.'
+                f'Text {self.name!r} has {len(ids)} characters, {valid_start} of them to train on: '
+                f'too short for windows of length={self.length}.'
             )
         cuts = {'train': (0, valid_start), 'valid': (valid_start, test_start), 'test': (test_start, end)}
         cut = {name: windows(ids, a, b, self.length, self.context) for name, (a, b) in cuts.items()}
@@ -90,7 +90,8 @@ class Text:
             ),
             levels=len(alphabet),
             protocol={
-                'sizes': {name: b - a for name, (a, b) in cuts.items()}, 'windows': {name: len(x) for name, x in cut.items()},
+                'sizes': {name: b - a for name, (a, b) in cuts.items()},
+                'windows': {name: len(x) for name, x in cut.items()},
                 'values': 'as_is', 'test_seed': None, 'length': self.length, 'context': self.context,
                 'alphabet': alphabet.symbols, **corpus.notes,
             },
@@ -116,7 +117,7 @@ def read(name: str, data_dir: str | None) -> Corpus:
         origin = "TFDS's validation and test texts together, the last 10 %"
         text = parts['train'] + parts['validation'] + parts['test']
         return Corpus(text, len(parts['train']), {'source': source, 'test': origin})
-    if is_path(name) or Path(name).is_file():
+    if is_path(name):
         return own_text(existing(name))
     raise BadInput(f"Text {name!r} is unknown: it may be 'python_reference', 'tiny_shakespeare' or the path of a .txt.")
 
@@ -140,7 +141,7 @@ def python_reference() -> Corpus:
 
 
 def own_text(path: Path) -> Corpus:
-    """A .txt of the user's own. Raises BadInput for an empty one, or with the position of the first byte that is no UTF-8."""
+    """A .txt of the user's own. Raises BadInput for an empty one, or naming the first byte that is no UTF-8."""
     if path.suffix != '.txt' or not path.is_file():
         raise BadInput(f'{path} is not a .txt file.')
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from research.data.cache import Allocate, remember
-from research.data.folders import TFDS_IMAGES, checked_name, missing, tfds_folder
+from research.data.folders import NAME, TFDS_IMAGES, checked_name, missing, tfds_folder
 from research.types import BadInput
 
 CHUNK = 1000  # records asked for at once: three times faster than one by one
@@ -25,13 +25,13 @@ CHUNK = 1000  # records asked for at once: three times faster than one by one
 
 def available(name: str, data_dir: str | None = None) -> bool:
     """Whether TFDS has prepared this set here, by a look at the folder only."""
-    folder = tfds_folder(data_dir) / checked_name(name)
-    return folder.is_dir() and any(folder.rglob('dataset_info.json'))
+    folder = tfds_folder(data_dir) / name
+    return NAME.fullmatch(name) is not None and folder.is_dir() and any(folder.rglob('dataset_info.json'))
 
 
 def located(name: str, data_dir: str | None) -> Path:
     """The set's own folder. Raises BadInput that says how to get the set where it is not there."""
-    if not available(name, data_dir):
+    if not available(checked_name(name), data_dir):
         raise missing(name, tfds_folder(data_dir), data_dir, (*TFDS_IMAGES, 'tiny_shakespeare'))
     return tfds_folder(data_dir) / name
 

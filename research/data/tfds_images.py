@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from research.data.cache import Allocate, remember
 from research.data.raw import Raw, hold_out
 from research.data.source import Split
-from research.data.tfds import key_of, located, prepared, records
+from research.data.tfds import key_of, located, prepared, records, unreadable
 from research.types import BadInput
 
 VALIDATION = ('validation', 'valid')
@@ -57,7 +58,8 @@ def image_shape(name: str, builder: Any) -> tuple[int, ...]:
     shape = tuple(feature.shape)
     if len(shape) != 3 or None in shape or shape[2] not in (1, 3) or feature.np_dtype != np.uint8:
         raise BadInput(
-            f'Images of data set {name!r} are {feature.np_dtype.__name__} {shape}: uint8 of one size with 1 or 3 channels is needed.'
+            f'Images of data set {name!r} are {feature.np_dtype.__name__} {shape}: uint8 of one size, with 1 or 3 '
+            f'channels, is needed.'
         )
     return shape
 
@@ -70,18 +72,16 @@ def decode_split(builder: Any, split: str, shape: tuple[int, ...], allocate: All
     features, total = dict(builder.info.features.items()), builder.info.splits[split].num_examples
     encoded = isinstance(features['image'], tfds.features.Image)
     x = allocate(split, (total, *shape), np.uint8)
-    label = (
-        allocate(f'{split}_label', (total,), np.int32)
-        if isinstance(features.get('label'), tfds.features.ClassLabel)
-        else None
-    )
-    done = 0
-    with tqdm(
-        total=total, desc=f'Decoding {builder.info.name}/{split} (once)', unit='image', file=sys.stderr, disable=None
-    ) as bar:
+    labelled = isinstance(features.get('label'), tfds.features.ClassLabel)
+    label = allocate(f'{split}_label', (total,), np.int32) if labelled else None
+    title, done = f'Decoding {builder.info.name}/{split} (once)', 0
+    with tqdm(total=total, desc=title, unit='image', file=sys.stderr, disable=None) as bar:
         for chunk in records(builder, split, skip=('image',) if encoded else ()):
-            for i, record in enumerate(chunk, start=done):
-                x[i] = decoded(record['image'], shape) if encoded else record['image']
+            try:
+                for i, record in enumerate(chunk, start=done):
+                    x[i] = decoded(record['image'], shape) if encoded else record['image']
+            except (OSError, ValueError, SyntaxError) as error:
+                raise unreadable(builder.info.name, Path(builder.data_path), error) from error
             if label is not None:
                 label[done : done + len(chunk)] = [e['label'] for e in chunk]
             done += len(chunk)
@@ -105,8 +105,6 @@ def split_up(splits: dict[str, Split], notes: dict[str, Any], sha256: str) -> Ra
     if test is None and valid is not None:
         test, valid, origin = valid, None, "TFDS's validation split, since there is no test split"
     if test is None:
-        (train, test), origin = (
-            hold_out(train, len(train) // 10),
-            'the last 10 % of the training split, since there is no other',
-        )
+        origin = 'the last 10 % of the training split, since there is no other'
+        train, test = hold_out(train, len(train) // 10)
     return Raw(train=train, valid=valid, test=test, sha256=sha256, notes=notes | {'test': origin})

@@ -106,6 +106,8 @@ def fit(plan: Plan, folder: Path | None, *, resume: bool = False, name: str = 't
     """
     mesh = meshes.data_mesh(plan.devices)
     x = meshes.replicate(plan.x, mesh)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     book = Checkpoints(folder) if folder is not None and resume else None
     if book is not None and book.latest() is not None:
         progress, place, lost = book.restore(template(plan))

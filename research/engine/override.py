@@ -72,7 +72,11 @@ def hints(node: Any) -> dict[str, Any]:
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
     """The members of a union, or the hint alone."""
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    return (
+        typing.get_args(hint)
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        else (hint,)
+    )
 
 
 def _settable(hint: Any) -> bool:
@@ -151,7 +155,11 @@ def _check_type(value: Any, hint: Any, path: str) -> None:
             return
         if typing.get_origin(option) is tuple and isinstance(value, tuple):
             return
-        if option in accepted and isinstance(value, accepted[option]) and (option is bool or not isinstance(value, bool)):
+        if (
+            option in accepted
+            and isinstance(value, accepted[option])
+            and (option is bool or not isinstance(value, bool))
+        ):
             return
         if option is type(None) and value is None:
             return
@@ -159,7 +167,11 @@ def _check_type(value: Any, hint: Any, path: str) -> None:
 
 
 def _check_range(value: Any, metadata: Any, path: str) -> None:
-    limits = [(holds, words.format(metadata[name]), metadata[name]) for name, (holds, words) in LIMITS.items() if name in metadata]
+    limits = [
+        (holds, words.format(metadata[name]), metadata[name])
+        for name, (holds, words) in LIMITS.items()
+        if name in metadata
+    ]
     for member in value if isinstance(value, tuple) else (value,):
         if not all(holds(member, limit) for holds, _, limit in limits):
             shown = ','.join(map(str, value)) if isinstance(value, tuple) else value

@@ -11,14 +11,18 @@ import numpy as np
 from research.types import Batch, Domain, Key, Params
 
 
-def log_prob(model: Any, params: Params, x: np.ndarray, key: Key, batch_size: int, progress: bool = False) -> np.ndarray:
+def log_prob(
+    model: Any, params: Params, x: np.ndarray, key: Key, batch_size: int, progress: bool = False
+) -> np.ndarray:
     """[n] nats of each example of `x`; the last batch is filled up with repeats, whose values are dropped."""
     from tqdm import tqdm
 
     score = jax.jit(model.log_prob)
     size = min(batch_size, len(x))
     parts = []
-    for i, first in enumerate(tqdm(range(0, len(x), size), desc='scoring', disable=None if progress else True, leave=False)):
+    for i, first in enumerate(
+        tqdm(range(0, len(x), size), desc='scoring', disable=None if progress else True, leave=False)
+    ):
         rows = np.minimum(np.arange(first, first + size), len(x) - 1)
         parts.append(np.asarray(score(params, jnp.asarray(x[rows]), jax.random.fold_in(key, i))))
     return np.concatenate(parts)[: len(x)]

@@ -59,7 +59,9 @@ class GAN:
         on_real, mutable = train_apply(self.critic, critic, x, (), key_real)  # [batch]
         on_fake, mutable = train_apply(self.critic, {**critic, **mutable}, fake, (), key_net)
         loss = self.adversary.critic(on_real, on_fake)
-        penalty = self.penalty(lambda point: train_apply(self.critic, critic, point, (), key_net)[0], x, fake, key_penalty)
+        penalty = self.penalty(
+            lambda point: train_apply(self.critic, critic, point, (), key_net)[0], x, fake, key_penalty
+        )
         metrics = {'critic_loss': loss, 'penalty': penalty, 'real_logit': on_real.mean(), 'fake_logit': on_fake.mean()}
         return Objective(loss + penalty, metrics, mutable)
 

@@ -59,13 +59,17 @@ class NGram:
         if domain.kind != 'tokens':
             return f'NGram scores text, not {domain.kind} data'
         if domain.context < self.order - 1:
-            return f'order={self.order} looks back {self.order - 1} symbols, and data.context={domain.context} gives fewer'
+            return (
+                f'order={self.order} looks back {self.order - 1} symbols, and data.context={domain.context} gives fewer'
+            )
         return None
 
     def init(self, key: Key, x: Array) -> Params:
         """Empty counts with room for every gram in `x` [windows, context + length]."""
         if x.size * self.values >= NOTHING:
-            raise BadInput(f'the text holds {x.size} symbols; an n-gram over {self.values} takes {NOTHING // self.values}')
+            raise BadInput(
+                f'the text holds {x.size} symbols; an n-gram over {self.values} takes {NOTHING // self.values}'
+            )
         statistics = jax.eval_shape(lambda x: self.statistics({}, x)[0], x)
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), statistics)
 

@@ -5,15 +5,17 @@ A convolution, its gradient in the image and its gradient in the kernel are thre
     T(image, kernel, map) = sum over b, h, w, i, j, c, f of
         image[b, s h + i - low, s w + j - low, c] kernel[i, j, c, f] map[b, h, w, f]
 
-so `down` = dT/dmap (convolution), `up` = dT/dimage (transposed convolution) and `correlate` = dT/dkernel. Each is linear
-in its two arguments and the derivative of each is the other two, hence every function here has derivatives of every
-order in reverse mode (the gradient penalty of a Wasserstein GAN needs two). Forward mode is not offered.
+so `down` = dT/dmap (convolution), `up` = dT/dimage (transposed convolution) and `correlate` = dT/dkernel. Each is
+linear in its two arguments and the derivative of each is the other two, hence every function here has derivatives of
+every order in reverse mode (the gradient penalty of a Wasserstein GAN needs two). Forward mode is not offered.
 
-Why not XLA's convolution everywhere: on CPU its kernel and image gradients are slow, and within `lax.scan`, where a whole
-epoch lives, all three are 5 to 6 times slower still. So on CPU each face is matrix products:
+Why not XLA's convolution everywhere: on CPU the derivatives it takes of `lax.conv_transpose` are slow (a DCGAN step on
+28x28, batch 64, two cores: 302 ms with flax's layers, 97 ms with these), and within `lax.scan`, where a whole epoch
+lives, all its convolutions are 5 to 6 times slower still. So on CPU each face is matrix products:
     down       shifted strided slices, gathered to columns, times the kernel: one product
-    up         gathered per output phase (as many phases as the stride squared, together as much work as one convolution),
-               or one product whose columns are added where they overlap, whichever moves less memory; then depth to space
+    up         one product whose columns are added where they overlap, or, where the image has the more channels, one
+               product for each output phase (stride squared of them, each with its share of the taps); whichever moves
+               less memory. Then depth to space
     correlate  the columns of `down`, transposed, times the map: one product
 A GPU or TPU keeps `lax.conv_general_dilated`; `jax.lax.platform_dependent` chooses while lowering.
 """
@@ -22,8 +24,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -36,6 +39,7 @@ Pair = tuple[int, int]
 Padding = Literal['SAME', 'VALID'] | Sequence[Pair]
 Lowering = Literal['auto', 'matmul', 'xla']
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+PIECE = 5_000_000
 
 
 class Geometry(NamedTuple):
@@ -58,17 +62,14 @@ def conv(x: Array, kernel: Array, strides: Pair, padding: Padding, lowering: Low
     """Cross-correlation as `lax.conv_general_dilated`: [b, h, w, c], [kh, kw, c, f] -> [b, h', w', f].
 
     'SAME' gives h' = ceil(h / stride), 'VALID' h' = (h - kh) // stride + 1, explicit pairs are zeros before and after.
-    Raises BadInput where x is no image, its channels are not the kernel's, or the kernel is larger than the padded image.
+    Raises BadInput where x is no image, its channels are not the kernel's, or the kernel exceeds the padded image.
     """
     _check(x, kernel)
-    size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    explicit = isinstance(padding, str)
-    pads = lax.padtype_to_pads(size, window, strides, padding) if explicit else padding
-    spans = [n + low + high - k for n, (low, high), k in zip(size, pads, window, strict=True)]
-    if min(spans) < 0:
-        raise BadInput(f'a kernel of {window} does not fit in an image of {size} with padding {padding!r}.')
-    low, out = (pads[0][0], pads[1][0]), (spans[0] // strides[0] + 1, spans[1] // strides[1] + 1)
-    return down(x, kernel, Geometry(window, tuple(strides), low, size, out, lowering))
+    rows, cols = (_conv_axis(x.shape[i + 1], kernel.shape[i], strides[i], padding, i) for i in (0, 1))
+    if min(rows[1], cols[1]) < 1:
+        raise BadInput(f'a kernel of {kernel.shape[:2]} does not fit in images of {x.shape} with padding {padding!r}.')
+    low, out = zip(rows, cols, strict=True)
+    return down(x, kernel, Geometry(kernel.shape[:2], tuple(strides), low, x.shape[1:3], out, lowering))
 
 
 def conv_transpose(x: Array, kernel: Array, strides: Pair, padding: Padding, lowering: Lowering = 'auto') -> Array:
@@ -76,23 +77,14 @@ def conv_transpose(x: Array, kernel: Array, strides: Pair, padding: Padding, low
 
     'SAME' gives h' = h * stride, 'VALID' h' = (h - 1) * stride + max(kh, stride); explicit pairs pad the dilated input:
     h' = (h - 1) * stride + 2 + before + after - kh. The kernel is not flipped, so this is `up` of the flipped kernel.
-    Raises BadInput as `conv` does.
+    Raises BadInput as `conv` does, and where the padding leaves nothing.
     """
     _check(x, kernel)
-    size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    low, image = [], []
-    for axis in (0, 1):
-        n, k, s = size[axis], window[axis], strides[axis]
-        if padding == 'SAME':
-            low, image = [*low, max(k - s, 0) // 2], [*image, n * s]
-        elif padding == 'VALID':
-            low, image = [*low, 0], [*image, (n - 1) * s + max(k, s)]
-        else:
-            before, after = padding[axis]
-            low, image = [*low, k - 1 - before], [*image, (n - 1) * s + 2 + before + after - k]
-    if min(image) < 1:
-        raise BadInput(f'padding {padding!r} leaves nothing of an input of {size} under a kernel of {window}.')
-    geometry = Geometry(window, tuple(strides), (low[0], low[1]), (image[0], image[1]), size, lowering)
+    rows, cols = (_transpose_axis(x.shape[i + 1], kernel.shape[i], strides[i], padding, i) for i in (0, 1))
+    if min(rows[1], cols[1]) < 1:
+        raise BadInput(f'padding {padding!r} leaves nothing of {x.shape} under a kernel of {kernel.shape[:2]}.')
+    low, image = zip(rows, cols, strict=True)
+    geometry = Geometry(kernel.shape[:2], tuple(strides), low, image, x.shape[1:3], lowering)
     return up(x, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
 
 
@@ -101,6 +93,31 @@ def _check(x: Array, kernel: Array) -> None:
         raise BadInput(f'a convolution takes images [batch, height, width, channels], but the shape is {x.shape}.')
     if x.shape[3] != kernel.shape[2]:
         raise BadInput(f'a kernel for {kernel.shape[2]} channels was given images of shape {x.shape}.')
+
+
+def _conv_axis(n: int, k: int, s: int, padding: Padding, axis: int) -> Pair:
+    """Zeros before the image, and the size of the map, along one axis of `conv`."""
+    if padding == 'SAME':
+        out = -(-n // s)
+        return max((out - 1) * s + k - n, 0) // 2, out
+    before, after = (0, 0) if padding == 'VALID' else _explicit(padding, axis)
+    return before, (n + before + after - k) // s + 1
+
+
+def _transpose_axis(n: int, k: int, s: int, padding: Padding, axis: int) -> Pair:
+    """Zeros before the image, and its size, along one axis of the convolution that `conv_transpose` transposes."""
+    if padding == 'SAME':
+        return max(k - s, 0) // 2, n * s
+    if padding == 'VALID':
+        return 0, (n - 1) * s + max(k, s)
+    before, after = _explicit(padding, axis)
+    return k - 1 - before, (n - 1) * s + 2 + before + after - k
+
+
+def _explicit(padding: Padding, axis: int) -> Pair:
+    if isinstance(padding, str) or len(padding) != 2:
+        raise BadInput(f"padding is 'SAME', 'VALID' or ((before, after), (before, after)), not {padding!r}.")
+    return padding[axis]
 
 
 # The three faces. The geometry is static; each derivative is made of the other two.
@@ -186,19 +203,44 @@ def _columns(g: Geometry, image: Array) -> Array:
     )
 
 
+def _pieces(g: Geometry, x: Array, channels: int) -> Callable[[Array], Array]:
+    """Cuts a batch so that the columns of a piece stay near PIECE bytes: [b, ...] -> [pieces, b / pieces, ...]."""
+    example = math.prod(g.map) * math.prod(g.kernel) * channels * x.dtype.itemsize
+    batch = x.shape[0]
+    size = max(n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * example <= PIECE))
+    return lambda x: x.reshape(batch // size, size, *x.shape[1:])
+
+
+def _map_pieces(function: Callable[[Array], Array], pieces: Array) -> Array:
+    if pieces.shape[0] == 1:
+        return function(pieces[0])
+    y = lax.map(function, pieces)
+    return y.reshape(-1, *y.shape[2:])
+
+
 def _down_matmul(g: Geometry, image: Array, kernel: Array) -> Array:
-    return _columns(g, image) @ kernel.reshape(-1, kernel.shape[3])
+    weights = kernel.reshape(-1, kernel.shape[3])
+    return _map_pieces(lambda image: _columns(g, image) @ weights, _pieces(g, image, image.shape[3])(image))
 
 
 def _correlate_matmul(g: Geometry, image: Array, map_: Array) -> Array:
-    """The product is written with the map transposed, the smaller operand: XLA copies what it transposes (2 ms for the
-    columns of a 14x14x64 batch of 64, before a product of 6 ms)."""
-    c, f = image.shape[3], map_.shape[3]
-    product = jnp.tensordot(map_, _columns(g, image), axes=((0, 1, 2), (0, 1, 2)))  # [f, kh * kw * c]
-    return product.T.reshape(*g.kernel, c, f)
+    def product(image: Array, map_: Array) -> Array:
+        return jnp.tensordot(_columns(g, image), map_, axes=((0, 1, 2), (0, 1, 2)))  # [kh * kw * c, f]
+
+    cut = _pieces(g, image, image.shape[3])
+    images, maps = cut(image), cut(map_)
+    total = product(images[0], maps[0])
+    if images.shape[0] > 1:
+        total = lax.scan(lambda total, piece: (total + product(*piece), None), total, (images[1:], maps[1:]))[0]
+    return total.reshape(*g.kernel, image.shape[3], map_.shape[3])
 
 
 def _up_matmul(g: Geometry, map_: Array, kernel: Array) -> Array:
+    pieces = _pieces(g, map_, min(kernel.shape[2:]))(map_)
+    return _map_pieces(lambda map_: _up_piece(g, map_, kernel), pieces)
+
+
+def _up_piece(g: Geometry, map_: Array, kernel: Array) -> Array:
     """Pixel p of the padded image, p = s m + a, is touched by tap i = a + s u at map position m - u."""
     (s, t), (kh, kw), channels = g.stride, g.kernel, kernel.shape[2]
     reach = ((kh - 1) // s, (kw - 1) // t)
@@ -252,7 +294,7 @@ def _gathered(g: Geometry, map_: Array, kernel: Array, reach: Pair) -> Callable[
 
 
 class Conv(nn.Module, kw_only=True):
-    """`conv` with its own kernel [*kernel, channels, features] and bias: [b, h, w, channels] -> [b, h', w', features]."""
+    """`conv` with its kernel [*kernel, channels, features] and bias: [b, h, w, channels] -> [b, h', w', features]."""
 
     features: int = ranged(at_least=1)
     kernel: Pair = ranged((3, 3), at_least=1)
@@ -268,7 +310,7 @@ class Conv(nn.Module, kw_only=True):
 
 
 class ConvTranspose(nn.Module, kw_only=True):
-    """`conv_transpose` with its own kernel [*kernel, channels, features] and bias; 'SAME' multiplies sizes by the stride."""
+    """`conv_transpose` with its kernel [*kernel, channels, features] and bias: 'SAME' multiplies sizes by the stride."""
 
     features: int = ranged(at_least=1)
     kernel: Pair = ranged((3, 3), at_least=1)
@@ -288,4 +330,6 @@ def _layer(layer: Conv | ConvTranspose, function: Callable[..., Array], x: Array
         raise BadInput(f'a convolution takes images [batch, height, width, channels], but the shape is {x.shape}.')
     kernel = layer.param('kernel', layer.kernel_init, (*layer.kernel, x.shape[3], layer.features))
     y = function(x, kernel, layer.strides, layer.padding, layer.lowering)
-    return y + layer.param('bias', nn.initializers.zeros, (layer.features,)).reshape(1, 1, 1, -1) if layer.use_bias else y
+    if layer.use_bias:
+        y = y + layer.param('bias', nn.initializers.zeros, (layer.features,)).reshape(1, 1, 1, -1)
+    return y

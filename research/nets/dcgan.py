@@ -1,7 +1,7 @@
 """DCGAN: the all-convolutional generator and critic of Radford, Metz & Chintala 2016, arXiv:1511.06434.
 
-Section 3: strided convolutions instead of pooling; batch norm in both nets except the generator's output and the critic's
-input; ReLU in the generator, leaky ReLU of slope 0.2 in the critic; kernels drawn from N(0, 0.02^2).
+Section 3: strided convolutions instead of pooling; batch norm in both nets except at the generator's output and the
+critic's input; ReLU in the generator, leaky ReLU of slope 0.2 in the critic; kernels drawn from N(0, 0.02^2).
 
 The paper draws 64x64 images from a base grid of 4x4. Here the number of stages follows from the image: a side is
 halved while it is even and its half is at least 4, so 64 -> 4 in four stages as in the paper, 32 -> 4 in three, 28 -> 7
@@ -35,9 +35,8 @@ def scale_init(key: Key, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32)
 def stages(image: tuple[int, ...]) -> int:
     """How often an image [height, width, channels] is halved, see above. Raises BadInput where it cannot be."""
     if len(image) != 3 or min(image[:2]) < 8 or image[0] % 4 or image[1] % 4:
-        raise BadInput(
-            f'DCGAN serves images (height, width, channels) with sides of at least 8 divisible by 4, but the image is {image}.'
-        )
+        accepted = 'images (height, width, channels) with sides of at least 8 and divisible by 4'
+        raise BadInput(f'DCGAN serves {accepted}, but the image is {image}.')
     height, width, count = image[0], image[1], 0
     while height % 2 == 0 and width % 2 == 0 and min(height, width) >= 8:
         height, width, count = height // 2, width // 2, count + 1
@@ -55,7 +54,7 @@ class Generator(nn.Module, kw_only=True):
     @nn.compact
     def __call__(self, x: Array, shape: tuple[int, ...], train: bool = False) -> Array:
         if x.ndim != 2:
-            raise BadInput(f'the DCGAN generator takes latents [batch, latent], but the shape is {x.shape}.')
+            raise BadInput(f"DCGAN's generator takes latents [batch, latent], but the shape is {x.shape}.")
         depth = stages(shape)
         widths = [self.width << level for level in reversed(range(depth))]
         grid = (shape[0] >> depth, shape[1] >> depth, widths[0])
@@ -93,7 +92,7 @@ class Critic(nn.Module, kw_only=True):
     @nn.compact
     def __call__(self, x: Array, shape: tuple[int, ...] = (), train: bool = False) -> Array:
         if x.ndim != 4:
-            raise BadInput(f'the DCGAN critic takes images [batch, height, width, channels], but the shape is {x.shape}.')
+            raise BadInput(f"DCGAN's critic takes images [batch, height, width, channels], but the shape is {x.shape}.")
         for level in range(stages(x.shape[1:])):
             normalise = self.normalise and level > 0
             x = Conv(

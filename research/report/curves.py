@@ -36,17 +36,18 @@ class Series:
 def svg(series: Sequence[Series], *, x_label: str = 'epoch', y_label: str = 'loss') -> str:
     """The curves as an SVG element for an HTML page, well-formed XML. Values that are not finite are left out."""
     lines = [_thinned(one) for one in series]
-    values = [v for one in lines for v in (*one.y, *(one.lower or ()), *(one.upper or ()))]
-    if not values:
-        raise BadInput('there is nothing to draw: no curve has a finite point')
+    values, cut = _scope(lines)
     log = min(values) > 0 and max(values) / min(values) > LOG_FROM
     legend, top = _legend([one.name for one in lines])
     x_at, x_ticks = _axis([v for one in lines for v in one.x], LEFT + 8, RIGHT - 8, False)
     y_at, y_ticks = _axis(values, top + PLOT - 8, top + 6, log)
-    body = [_ticks(x_ticks, y_ticks, x_at, y_at, top), *legend]
-    body += [_curve(i, one, x_at, y_at) for i, one in enumerate(lines)]
+    frame = (
+        f'<svg y="{top}" width="{WIDTH}" height="{PLOT}" viewBox="0 {top} {WIDTH} {PLOT}">'  # cuts off what is above
+    )
+    plot = ''.join(_curve(i, one, x_at, y_at) for i, one in enumerate(lines))
+    body = [_ticks(x_ticks, y_ticks, x_at, y_at, top), *legend, f'{frame}{plot}</svg>']
     label = text(f'{y_label} against {x_label}: {", ".join(one.name for one in lines)}')
-    note = text(y_label + (' (log scale)' if log else ''))
+    note = text(y_label + ' (log scale)' * log + ' (start cut off)' * cut)
     middle, height = top + PLOT / 2, top + PLOT + BOTTOM
     return (
         f'<svg class="curves" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}" '
@@ -56,6 +57,16 @@ def svg(series: Sequence[Series], *, x_label: str = 'epoch', y_label: str = 'los
         + f'<text x="{(LEFT + RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{text(x_label)}</text>'
         + f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{note}</text></svg>'
     )
+
+
+def _scope(lines: Sequence[Series]) -> tuple[list[float], bool]:
+    """The values the axis must hold: all, unless leaving out the first fiftieth of each curve halves their range."""
+    columns = [column or () for one in lines for column in (one.y, one.lower, one.upper)]
+    values, settled = ([v for c in columns for v in c[math.ceil(len(c) * part) :]] for part in (0, 0.02))
+    if not values:
+        raise BadInput('there is nothing to draw: no curve has a finite point')
+    cut = len(settled) > 9 and max(settled) - min(settled) < (max(values) - min(values)) / 2
+    return (settled if cut else values), cut
 
 
 def _thinned(one: Series) -> Series:
@@ -81,7 +92,7 @@ def _axis(values: Sequence[float], start: float, end: float, log: bool) -> tuple
     span = scale(high) - scale(low)
 
     def at(value: float) -> float:
-        return start + (end - start) * (scale(value) - scale(low)) / span
+        return start + (end - start) * (scale(max(value, low)) - scale(low)) / span
 
     if log:
         marks = [m * 10.0**e for e in range(math.floor(scale(low)), math.ceil(scale(high)) + 1) for m in (1, 2, 5)]

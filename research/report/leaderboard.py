@@ -11,16 +11,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from research.report.markup import plain, shorten
-from research.report.records import Result, RunRecord
+from research.report.records import TRAINING, Result, RunRecord
 from research.report.records import read as read
 
 NLL, BITS = 'test_nll', 'bits_per_dim'
 SHA256, UNIT = 'data sha256', 'score unit'  # beside the protocol's own names, what two runs must share
+# How a text was cut for a model. Every character of the test text is still scored once, so such runs do compare.
+CUT = ('windows', 'length', 'context')
 BLANK = '-'
 NAME_WIDTH = 48
 # Sample distances, of which less is better; of any other figure the table takes no side.
@@ -98,28 +101,36 @@ def columns(board: Board) -> list[Column]:
     table = [
         Column(key='model', head='model', cells=names, numeric=False),
         Column(key='network', head='network', cells=tuple(_yes_no(row.record.network) for row in rows), numeric=False),
-        Column(key='nll', head=f'nats per {plain(board.unit)}', cells=_numbers(nll, 5), best=_best(nll, True)),
+        Column(key='nll', head=f'nats per {plain(board.unit)}', cells=_scores(nll), best=_winners(nll, True)),
+        Column(key='error', head='standard error', cells=_numbers([r.error if r else None for r in nll], 3)),
         Column(key='kind', head='kind', cells=tuple(result.kind if result else '' for result in nll), numeric=False),
-        Column(key='bits', head=plain(' or '.join(units)), cells=_numbers(bits, 4)),
+        Column(key='bits', head=plain(' or '.join(units)), cells=_numbers(_values(bits), 4)),
     ]
     for name in dict.fromkeys(name for row in rows for name in row.figures):
         results = [row.figures.get(name) for row in rows]
-        best = _best(results, False) if name.endswith(DISTANCES) else frozenset()
-        table.append(Column(key='figure', head=shorten(plain(name), 32), cells=_numbers(results, 4), best=best))
+        best = _winners(results, False) if name.endswith(DISTANCES) else frozenset()
+        table.append(
+            Column(
+                key='figure',
+                head=shorten(plain(name), 32),
+                cells=_numbers(_values(results), 4),
+                best=best,
+            )
+        )
     parameters = tuple('' if row.record.parameters is None else f'{row.record.parameters:,.0f}' for row in rows)
     spent = [row.record.seconds for row in rows]
     places = 2 if any(time is not None and time < 1 for time in spent) else 1
     seconds = tuple('' if time is None else f'{time:,.{places}f}' for time in spent)
     table.append(Column(key='parameters', head='parameters', cells=parameters))
-    table.append(Column(key='seconds', head='training s', cells=seconds))
+    table.append(Column(key='seconds', head='training seconds', cells=seconds))
     return [column for column in table if column.key in ('model', 'nll', 'kind') or any(column.cells)]
 
 
 def text_table(board: Board) -> str:
     """The table for a terminal: numbers flush right, '-' for blank, '*' behind the best."""
     lines = [f'{plain(board.data)}: test score in nats per {plain(board.unit)} (less is better)']
-    told = '  '.join(f'{plain(name)}={plain(brief(value))}' for name, value in facts(board).items())
-    lines += [shorten(told, 160)] if told else []
+    told = [f'{plain(field)}: {shorten(plain(value), 60)}' for field, value in facts(board).items()]
+    lines += textwrap.wrap('; '.join(told), 140, initial_indent='  ', subsequent_indent='  ')
     table = [_text_column(column) for column in columns(board)]
     lines += ['  '.join(cells).rstrip() for cells in zip(*table, strict=True)]
     return '\n'.join(lines + [f'({note})' for note in notes(board)])
@@ -132,6 +143,13 @@ def notes(board: Board) -> list[str]:
     if len(set(counts.values())) > 1:
         told = ', '.join(f'{plain(label)} {n:,}' for label, n in counts.items())
         remarks.append(f'scored on different numbers of test cases: {told}')
+    cuts = {
+        row.label: [f'{name} {brief(row.record.protocol[name])}' for name in CUT[1:] if name in row.record.protocol]
+        for row in board.rows
+    }
+    if len({_stable(cut) for cut in cuts.values()}) > 1:
+        told = '; '.join(f'{plain(label)}: {plain(", ".join(cut))}' for label, cut in cuts.items())
+        remarks.append(f'the text was cut differently for each model ({told})')
     if board.apart:
         fields = plain(', '.join(board.apart))
         remarks.append(f'not one table with the other runs on {plain(board.data)}: they differ in {fields}')
@@ -144,26 +162,31 @@ def headline(board: Board) -> str:
     if not best:
         return 'No run here has a test score that is exact or a bound.'
     i = min(best)
-    row, number = board.rows[i], _numbers([row.nll for row in board.rows], 5)[i]
+    row, number = board.rows[i], _scores([row.nll for row in board.rows])[i]
     behind = {True: ', a neural network', False: ', which holds no neural network', None: ''}[row.record.network]
     at_most = 'at most ' if row.nll and row.nll.kind == 'bound' else ''
     return f'Lowest test score: {at_most}{number} nats per {plain(board.unit)}, by {plain(row.label)}{behind}.'
 
 
-def facts(board: Board) -> dict[str, Any]:
-    """What every row of a board shares: the protocol, and the content hash where it is what sets the board apart."""
-    return dict(board.protocol) | ({SHA256: board.sha256[:12] or None} if SHA256 in board.apart else {})
+def facts(board: Board) -> dict[str, str]:
+    """What every row of a board shares, what sets it apart from other boards of the same data first."""
+    told = {name: brief(value) for name, value in _identity(board.rows[0].record).items() if value is not None}
+    shared = {name: value for name, value in told.items() if name not in ('data name', UNIT)}
+    shared[SHA256] = board.sha256[:12] or 'not recorded'
+    return dict(sorted(shared.items(), key=lambda fact: fact[0] not in board.apart))
 
 
 def name(board: Board) -> str:
-    """The data set, with what sets this board apart from others of the same data: 'digits (binarise dynamic)'."""
-    told = [f'{field} {shorten(brief(value), 40)}' for field, value in facts(board).items() if field in board.apart]
+    """The data set, with the three shortest facts that set this board apart: 'digits (binarise dynamic)'."""
+    told = [f'{field} {shorten(value, 40)}' for field, value in facts(board).items() if field in board.apart]
     told += [f'per {board.unit}'] if UNIT in board.apart else []
-    return f'{board.data} ({", ".join(told)})' if told else board.data
+    return f'{board.data} ({", ".join(sorted(told, key=len)[:3])})' if told else board.data
 
 
 def brief(value: object) -> str:
-    """A setting as one short string: text as it is, everything else as JSON."""
+    """A setting as one short string: text as it is, a mapping as its names and values, everything else as JSON."""
+    if isinstance(value, Mapping):
+        return ', '.join(f'{name} {brief(one)}' for name, one in value.items())
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
@@ -171,7 +194,7 @@ def _identity(record: RunRecord) -> dict[str, Any]:
     """What must agree before two runs may share a table."""
     data = record.card['data']
     fixed = {'data name': data['name'], SHA256: data.get('sha256'), UNIT: record.unit}
-    return dict(record.protocol) | fixed
+    return {name: value for name, value in record.protocol.items() if name not in CUT} | fixed
 
 
 def _apart(identities: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -193,18 +216,25 @@ def _row(record: RunRecord, label: str) -> Row:
     others = {
         metric if split == 'test' else f'{metric} ({split})': result
         for (metric, split), result in record.results.items()
-        if (metric, split) not in scores
+        if (metric, split) not in scores and metric != TRAINING
     }
     nll, bits = (record.results.get(score) for score in scores)
     return Row(label=label, record=record, nll=nll, bits=bits, figures=others)
 
 
-def _numbers(results: Sequence[Result | None], digits: int) -> tuple[str, ...]:
-    """Values with one number of decimals, so that points align: `digits` significant ones in the largest value."""
-    finite = [abs(result.value) for result in results if result and math.isfinite(result.value)]
-    size = max(finite, default=0.0)
-    decimals = min(6, max(0, digits - 1 - (math.floor(math.log10(size)) if size else 0)))
-    return tuple('' if result is None else f'{result.value:,.{decimals}f}' for result in results)
+def _scores(results: Sequence[Result | None]) -> tuple[str, ...]:
+    return _numbers(_values(results), 5, most=4)
+
+
+def _values(results: Sequence[Result | None]) -> list[float | None]:
+    return [result.value if result else None for result in results]
+
+
+def _numbers(values: Sequence[float | None], digits: int, most: int = 6) -> tuple[str, ...]:
+    """Values with one number of decimals, `most` at most, so that points align: `digits` significant in the largest."""
+    size = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
+    decimals = min(most, max(0, digits - 1 - (math.floor(math.log10(size)) if size else 0)))
+    return tuple('' if value is None else f'{value:,.{decimals}f}' for value in values)
 
 
 def _best(results: Sequence[Result | None], guaranteed: bool) -> frozenset[int]:
@@ -212,6 +242,11 @@ def _best(results: Sequence[Result | None], guaranteed: bool) -> frozenset[int]:
     sound = {i: r for i, r in enumerate(results) if r and math.isfinite(r.value)}
     entered = {i: r.value for i, r in sound.items() if not (guaranteed and r.kind == 'estimate')}
     return frozenset(i for i, value in entered.items() if value == min(entered.values()))
+
+
+def _winners(results: Sequence[Result | None], guaranteed: bool) -> frozenset[int]:
+    """The best rows of a column in which at least two rows compete; a run alone has won nothing."""
+    return _best(results, guaranteed) if sum(result is not None for result in results) > 1 else frozenset()
 
 
 def _yes_no(flag: bool | None) -> str:

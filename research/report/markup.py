@@ -6,6 +6,7 @@ terminal only through `plain`, so that neither markup nor a control sequence in 
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 from pathlib import Path
@@ -50,4 +51,5 @@ def write_atomically(path: Path, content: bytes) -> None:
             f'{plain(path)} cannot be written: {reason}; give a file in a folder you may write to'
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

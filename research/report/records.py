@@ -17,6 +17,7 @@ from research.report.markup import plain, shorten
 from research.types import BadInput, Kind
 
 FORMAT = 1
+TRAINING = 'training_seconds'  # a result of its own, of the last stretch of training
 _NUMBER = (int, float)
 _OPTIONAL: dict[str, tuple[type, ...]] = {
     'parameters': _NUMBER,
@@ -38,6 +39,12 @@ class Result:
     n: int | None = None
     split: str = 'test'
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the value over the test cases, where it was worked out."""
+        found = self.settings.get('standard_error')
+        return float(found) if found is not None and _is_number(found) else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,9 +83,10 @@ class RunRecord:
 
     @property
     def seconds(self) -> float | None:
-        """Training time: the sum of what each epoch took. None where no epoch recorded it."""
+        """Training time: the sum of what each epoch took, which holds for a resumed run too; None where unknown."""
         spent = [epoch['seconds'] for epoch in self.epochs if _is_number(epoch.get('seconds'))]
-        return math.fsum(spent) if spent else None
+        whole = self.results.get((TRAINING, 'train'))
+        return math.fsum(spent) if spent else whole.value if whole else None
 
 
 def read(folder: str | Path) -> RunRecord:

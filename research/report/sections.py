@@ -34,10 +34,9 @@ MEANING: dict[Kind, str] = {
 
 def chips(board: Board) -> str:
     """What was measured, on what: the facts that every row of this table shares."""
-    facts = dict(board.protocol) | {'modality': board.modality, leaderboard.SHA256: board.sha256[:12] or 'not recorded'}
+    facts = leaderboard.facts(board) | {'modality': board.modality}
     items = (
-        f'<li{" class=apart" * (name in board.apart)}>{text(shorten(name, 60))} '
-        f'<b>{text(shorten(leaderboard.brief(value), 80))}</b></li>'
+        f'<li{" class=apart" * (name in board.apart)}>{text(shorten(name, 60))} <b>{text(shorten(value, 60))}</b></li>'
         for name, value in facts.items()
     )
     return f'<ul class="chips">{"".join(items)}</ul>'
@@ -45,7 +44,7 @@ def chips(board: Board) -> str:
 
 def table(board: Board) -> str:
     """The leaderboard, its legend and its notes."""
-    columns = leaderboard.columns(board)
+    columns = [column for column in leaderboard.columns(board) if column.key != 'error']
     head = ''.join(
         f'<th scope="col"{" class=number" * column.numeric}>{breakable(column.head)}</th>' for column in columns
     )
@@ -55,7 +54,10 @@ def table(board: Board) -> str:
     legend = [f'<span><span class="kind {kind}">{kind}</span> {MEANING[kind]}</span>' for kind in kinds]
     legend += ['<span>★ best of its column: the lowest</span>'] if any(column.best for column in columns) else []
     legend += ['<span>dot: from the lowest score, left, to the highest</span>'] if _spread(board) else []
-    legend.append(f'<span>{BLANK} this run has no such figure</span>')
+    errors = any(row.nll and row.nll.error is not None for row in board.rows)
+    legend += ['<span>± standard error over the test cases</span>'] if errors else []
+    blank = any(not cell for column in columns for cell in column.cells)
+    legend += [f'<span>{BLANK} this run has no such figure</span>'] if blank else []
     notes = ''.join(f'<p class="legend">{text(note[:1].upper() + note[1:])}.</p>' for note in leaderboard.notes(board))
     about = f'<caption>Runs on {text(board.data)}, lowest test score first</caption>'
     return (
@@ -82,12 +84,14 @@ def _cell(column: Column, i: int, row: Row, board: Board) -> str:
         return f'<td><span class="kind {value}">{value}</span></td>'
     if not column.numeric:
         return f'<td>{value}</td>'
-    spread, strip = _spread(board), ''
+    spread, strip, error = _spread(board), '', ''
+    if column.key == 'nll' and row.nll and row.nll.error is not None:
+        error = f'<small title="standard error over the test cases">± {row.nll.error:.2g}</small>'
     if column.key == 'nll' and spread and row.nll and math.isfinite(row.nll.value):
         share = (row.nll.value - spread[0]) / (spread[1] - spread[0])
         strip = f'<span class="strip" aria-hidden="true"><i style="left:{100 * share:.1f}%"></i></span>'
     best = i in column.best
-    return f'<td class="number{" best" * best}"><span{" class=tick" * best}>{value}</span>{strip}</td>'
+    return f'<td class="number{" best" * best}"><span{" class=tick" * best}>{value}</span>{error}{strip}</td>'
 
 
 def _spread(board: Board) -> tuple[float, float] | None:
@@ -127,9 +131,9 @@ def _shown(record: RunRecord, name: str, budget: int) -> list[bytes | str]:
 
 def _drawn(path: Path, domain: Mapping[str, Any]) -> bytes:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            samples = arrays[path.stem]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with path.open('rb') as file:  # opened here, since np.load leaves a file open that it cannot read
+            samples = np.load(file, allow_pickle=False)[path.stem]
+    except (ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(f'{plain(path)} holds no readable array {path.stem!r}: {plain(error)}') from error
     try:
         return pictures.draw(samples[: SHOWN.get(str(domain.get('modality')), 64)], domain)

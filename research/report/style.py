@@ -19,7 +19,7 @@ CSS = """
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100% }
 body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.55;
   font: 16px/1.55 system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif }
-main, header, footer { max-width: 1080px; margin: 0 auto; padding: 0 28px }
+main, header, footer { max-width: 1120px; margin: 0 auto; padding: 0 28px }
 header { padding-top: 64px }
 h1, h2, .lead {
   font-family: Charter, 'Iowan Old Style', 'Palatino Linotype', Georgia, 'Noto Serif', 'Liberation Serif', serif }
@@ -44,13 +44,13 @@ h3 { font-size: .8rem; letter-spacing: .08em; text-transform: uppercase; color: 
 table { border-collapse: collapse; font-variant-numeric: tabular-nums lining-nums }
 .board { width: 100%; font-size: .93rem }
 .board caption { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden }
-.board th, .board td { padding: .62em 1em; text-align: left; vertical-align: baseline;
+.board th, .board td { padding: .6rem .8rem; text-align: left; vertical-align: baseline;
   border-top: 1px solid var(--line); white-space: nowrap }
 .board thead th { border-top: 0; font-size: .78rem; font-weight: 600; color: var(--soft); vertical-align: bottom;
   white-space: normal; line-height: 1.3 }
 .board .number { text-align: right }
 .board tbody th { font-weight: 500; white-space: normal; min-width: 11em }
-.board tbody th small { display: block; overflow-wrap: anywhere; color: var(--soft); font-weight: 400;
+.board small { display: block; overflow-wrap: anywhere; color: var(--soft); font-weight: 400;
   font-size: .86em }
 .board .best { background: var(--best); color: var(--best-ink); font-weight: 650 }
 .best .tick::before { content: '\\2605\\00a0'; font-size: .8em }
@@ -108,7 +108,7 @@ footer { color: var(--soft); font-size: .84rem; padding-block: 36px 56px }
 @media (max-width: 600px) {
   main, header, footer { padding-inline: 16px }
   header { padding-top: 36px }
-  .board th, .board td { padding: .55em .7em }
+  .board th, .board td { padding: .5rem .65rem }
   .board tbody th { min-width: 8.5em }
   section { padding-top: 40px }
   .gallery { grid-template-columns: repeat(2, 1fr); gap: 14px }

@@ -1,0 +1,181 @@
+"""What every model and trainer of the bench must do, whatever it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from research.engine import epoch as epochs
+from research.engine import fit
+from research.engine import mesh as meshes
+from research.types import Scorer
+from tests.models.zoo import CASES, ROWS, Case
+
+cases = pytest.mark.parametrize('case', CASES.values(), ids=CASES.keys())
+MODELS = Path(__file__).resolve().parents[2] / 'research' / 'models'
+
+
+def plan(case: Case, trainer: Any = None, **changes: Any) -> fit.Plan:
+    whole = fit.Plan(trainer or case.trainer, lambda x, key: x, case.x, 2, case.batch_size, 0)
+    return whole._replace(**changes)
+
+
+def equal(a: Any, b: Any, rtol: float, atol: float = 1e-6) -> None:
+    jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=rtol, atol=atol), a, b)
+
+
+def identical(a: Any, b: Any) -> None:
+    jax.tree.map(lambda u, v: np.testing.assert_array_equal(np.asarray(u), np.asarray(v)), a, b)
+
+
+def fitted(case: Case, epochs: int = 2) -> Any:
+    state = fit.fit(plan(case, epochs=epochs), None, quiet=True)
+    return case.trainer.params(state)
+
+
+def test_every_model_file_has_a_case() -> None:
+    files = {path.stem for path in MODELS.glob('*.py')} - {'__init__'}
+    covered = {type(case.model).__module__.rsplit('.', 1)[1] for case in CASES.values()}
+    assert files == covered
+
+
+@cases
+def test_jit_equals_no_jit(case: Case, key: jax.Array) -> None:
+    x = jnp.asarray(case.x[: case.batch_size])
+    state = jax.jit(case.trainer.init)(key, x)
+    with jax.disable_jit():
+        plain = case.trainer.step(state, x, key)
+    equal(jax.jit(case.trainer.step)(state, x, key), plain, rtol=2e-4, atol=1e-5)
+
+
+@cases
+def test_vmap_over_seeds_equals_a_loop(case: Case) -> None:
+    x = jnp.asarray(case.x[: case.batch_size])
+
+    def two_steps(key: jax.Array) -> Any:
+        state = case.trainer.init(key, x)
+        for i in range(2):
+            state, _ = case.trainer.step(state, x, jax.random.fold_in(key, i))
+        return case.trainer.params(case.trainer.end_epoch(state)[0])
+
+    keys = jax.random.split(jax.random.key(3), 3)
+    together = jax.jit(jax.vmap(two_steps))(keys)
+    for i, key in enumerate(keys):
+        equal(jax.tree.map(lambda leaf, i=i: leaf[i], together), jax.jit(two_steps)(key), rtol=1e-3, atol=1e-4)
+
+
+@cases
+def test_four_devices_equal_one(case: Case) -> None:
+    if len(jax.devices()) < 4:
+        pytest.skip('needs four devices, simulated or real')
+    one = fit.fit(plan(case), None, quiet=True)
+    four = fit.fit(plan(case, devices=4), None, quiet=True)
+    equal(one, four, rtol=1e-3, atol=1e-4)
+
+
+@cases
+def test_resume_equals_no_interruption(case: Case, tmp_path: Path) -> None:
+    """Saved after the first epoch and gone on with, a run ends with the same bits as one that was never stopped."""
+    whole = fit.fit(plan(case), tmp_path / 'whole', quiet=True)
+    fit.fit(plan(case, epochs=1), tmp_path / 'parts', quiet=True)
+    again = fit.fit(plan(case), tmp_path / 'parts', resume=True, quiet=True)
+    identical(whole, again)
+    read = [(tmp_path / name / 'metrics.jsonl').read_text().splitlines() for name in ('whole', 'parts')]
+    assert len(read[0]) == len(read[1]) == 2
+
+
+@pytest.mark.parametrize(
+    'case', [CASES['vae_bernoulli'], CASES['gan'], CASES['gaussian_mixture']], ids=['vae', 'gan', 'em']
+)
+def test_an_epoch_may_be_cut_anywhere(case: Case) -> None:
+    """The loop's bounds are data: one piece or many give the same bits."""
+    p = plan(case)
+    progress = jax.jit(lambda x: fit.init(p, x))(jnp.asarray(case.x))
+    indices = epochs.order(jax.random.key(1), ROWS, case.batch_size)
+    keys = jax.random.key(2), jax.random.key(3)
+    mesh = meshes.data_mesh(1)
+    advance = jax.jit(
+        lambda progress, first, last: epochs.advance(
+            p.trainer, p.transform, mesh, progress, jnp.asarray(case.x), indices, *keys, first, last
+        )
+    )
+    steps = p.steps
+    cut = advance(advance(progress, 0, steps // 2), steps // 2, steps)
+    identical(advance(progress, 0, steps), cut)
+
+
+@cases
+def test_samples_have_the_shape_of_the_data(case: Case, key: jax.Array) -> None:
+    shape = (case.domain.shape[0] - case.domain.context,) if case.domain.kind == 'tokens' else case.domain.shape
+    drawn = np.asarray(jax.jit(lambda p, k: case.model.sample(p, k, 5, shape))(fitted(case), key))
+    assert drawn.shape == (5, *shape)
+    assert np.isfinite(drawn).all()
+    if case.domain.kind in ('integer', 'tokens'):
+        assert drawn.min() >= 0
+        assert drawn.max() < case.domain.values
+    if case.domain.kind == 'binary':
+        assert set(np.unique(drawn)) <= {0.0, 1.0}
+
+
+def space(case: Case) -> np.ndarray | None:
+    """Every example there can be, or None where there are infinitely many."""
+    length = case.domain.shape[0] - case.domain.context
+    values = {'binary': 2, 'integer': case.domain.values, 'tokens': case.domain.values}.get(case.domain.kind)
+    if values is None:
+        return None
+    every = np.array(list(itertools.product(range(values), repeat=length)))
+    before = np.full((len(every), case.domain.context), -1)
+    return np.concatenate([before, every], axis=1).astype(case.x.dtype)
+
+
+DISCRETE = {name: case for name, case in CASES.items() if space(case) is not None}
+
+
+@pytest.mark.parametrize('case', DISCRETE.values(), ids=DISCRETE.keys())
+def test_samples_and_log_prob_agree_on_an_enumerable_space(case: Case, key: jax.Array) -> None:
+    """Probabilities add up to one, and 20000 draws fall as they say, within four standard errors."""
+    every = space(case)
+    assert every is not None
+    params, model, context = fitted(case), case.model, case.domain.context
+    if model.log_prob_kind == 'bound':
+        model = dataclasses.replace(model, score_samples=3000, score_chunk=100)
+    p = np.exp(np.asarray(jax.jit(model.log_prob)(params, jnp.asarray(every), key), np.float64))
+    assert p.sum() == pytest.approx(1.0, abs=1e-5 if model.log_prob_kind == 'exact' else 0.02)
+    n, shape = 20_000, (every.shape[1] - context,)
+    drawn = np.asarray(jax.jit(lambda p, k: model.sample(p, k, n, shape))(params, key)).astype(int)
+    scale = (max(2, case.domain.values) ** np.arange(shape[0]))[::-1]
+    found = np.bincount(drawn @ scale, minlength=len(every)) / n
+    error = np.sqrt(p * (1 - p) / n) + (0.0 if model.log_prob_kind == 'exact' else 0.002)
+    assert (np.abs(found - p) < 4 * error + 1e-6).all()
+
+
+REAL = {n: c for n, c in CASES.items() if c.domain.kind == 'real' and isinstance(c.model, Scorer)}
+
+
+@pytest.mark.parametrize('case', REAL.values(), ids=REAL.keys())
+def test_densities_integrate_to_one(case: Case, key: jax.Array) -> None:
+    axis = np.linspace(-6, 6, 241, dtype=np.float32)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    model = case.model
+    if model.log_prob_kind == 'bound':
+        model = dataclasses.replace(model, score_samples=200, score_chunk=10)
+    density = np.exp(np.asarray(jax.jit(model.log_prob)(fitted(case, epochs=8), jnp.asarray(grid), key), np.float64))
+    assert density.sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1.0, abs=0.02)
+
+
+@cases
+def test_training_lowers_the_loss(case: Case, key: jax.Array) -> None:
+    """Ten epochs score the training data better than the start does; a GAN has no score and only has to stay finite."""
+    if not isinstance(case.model, Scorer):
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted(case, epochs=10)))
+        return
+    score = jax.jit(lambda params: case.model.log_prob(params, jnp.asarray(case.x), key).mean())
+    start = jax.jit(lambda x: fit.init(plan(case), x))(jnp.asarray(case.x))
+    assert float(score(fitted(case, epochs=10))) >= float(score(case.trainer.params(start.state))) - 1e-3

@@ -1,0 +1,109 @@
+"""Every model of the bench at toy size, each with a trainer and data: what the conformance suite walks over.
+
+A new model is added here with one entry; `test_conformance.py` fails where a file of `research/models` has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from research.maths.adversarial import GradientPenalty, Hinge, NonSaturating, Wasserstein
+from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
+from research.models.gan import GAN
+from research.models.independent import Independent
+from research.models.language import LanguageModel
+from research.models.mixture import BernoulliMixture, GaussianMixture
+from research.models.ngram import NGram
+from research.models.vae import VAE
+from research.nets.attention import Transformer
+from research.nets.mlp import MLP
+from research.nets.recurrent import GRU
+from research.trainers.adversarial import AdversarialTrainer
+from research.trainers.em import EMTrainer
+from research.trainers.gradient import GradientTrainer
+from research.types import Domain
+
+ROWS = 64
+SMALL = MLP(hidden=(8,))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trainer with its model, data it fits [ROWS, ...], and their domain."""
+
+    trainer: Any
+    x: np.ndarray
+    domain: Domain
+    batch_size: int = 16
+
+    @property
+    def model(self) -> Any:
+        return self.trainer.model
+
+
+def binary(dims: int = 3) -> tuple[np.ndarray, Domain]:
+    """Correlated bits."""
+    rng = np.random.default_rng(0)
+    first = rng.random((ROWS, 1)) < 0.6
+    x = np.where(rng.random((ROWS, dims)) < 0.8, first, ~first)
+    return x.astype(np.float32), Domain(kind='binary', shape=(dims,))
+
+
+def integer(levels: int = 3) -> tuple[np.ndarray, Domain]:
+    x = np.random.default_rng(1).integers(0, levels, (ROWS, 2)).astype(np.int32)
+    x[:, 1] = np.minimum(x[:, 0] + x[:, 1] // 2, levels - 1)
+    return x, Domain(kind='integer', shape=(2,), values=levels)
+
+
+def real() -> tuple[np.ndarray, Domain]:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(ROWS, 2)) * 0.3 + rng.choice([-1.0, 1.0], size=(ROWS, 1))
+    return x.astype(np.float32), Domain(kind='real', shape=(2,))
+
+
+def tokens(length: int = 3, values: int = 3, context: int = 1) -> tuple[np.ndarray, Domain]:
+    x = np.random.default_rng(3).integers(0, values, (ROWS, context + length)).astype(np.int32)
+    x[:, :context] = -1
+    return x, Domain(kind='tokens', shape=(context + length,), values=values, unit='character', context=context)
+
+
+def vae(likelihood: Any) -> GradientTrainer:
+    return GradientTrainer(model=VAE(encoder=SMALL, decoder=SMALL, likelihood=likelihood, latent=2, score_samples=20))
+
+
+def gan(adversary: Any, **fields: Any) -> AdversarialTrainer:
+    batch_norm = MLP(hidden=(8,), batch_norm=True)
+    return AdversarialTrainer(
+        model=GAN(generator=batch_norm, critic=SMALL, adversary=adversary, latent=2, output='identity', **fields),
+        critic_steps=2,
+        ema=0.9,
+    )
+
+
+CASES: dict[str, Case] = {
+    'vae_bernoulli': Case(vae(Bernoulli()), *binary()),
+    'vae_categorical': Case(vae(Categorical(levels=3)), *integer()),
+    'vae_discretised': Case(vae(DiscretisedLogistic(levels=3)), *integer()),
+    'vae_gaussian': Case(vae(Gaussian()), *real()),
+    'gan': Case(gan(NonSaturating()), *real()),
+    'gan_hinge': Case(gan(Hinge()), *real()),
+    'wgan_gp': Case(gan(Wasserstein(), penalty=GradientPenalty()), *real()),
+    'independent_bernoulli': Case(EMTrainer(model=Independent(likelihood=Bernoulli())), *binary()),
+    'independent_categorical': Case(EMTrainer(model=Independent(likelihood=Categorical(levels=3))), *integer()),
+    'independent_gaussian': Case(EMTrainer(model=Independent(likelihood=Gaussian())), *real()),
+    'gaussian_mixture': Case(EMTrainer(model=GaussianMixture(components=2, variance_floor=1e-2)), *real()),
+    'gaussian_mixture_gradient': Case(GradientTrainer(model=GaussianMixture(components=2)), *real()),
+    'bernoulli_mixture': Case(EMTrainer(model=BernoulliMixture(components=2)), *binary()),
+    'bernoulli_mixture_gradient': Case(GradientTrainer(model=BernoulliMixture(components=2)), *binary()),
+    'ngram': Case(EMTrainer(model=NGram(order=2, context=1, values=3)), *tokens(), batch_size=ROWS),
+    'transformer': Case(
+        GradientTrainer(
+            model=LanguageModel(net=Transformer(layers=1, heads=2, width=8, window=4), window=4, context=1, values=3)
+        ),
+        *tokens(),
+    ),
+    'gru': Case(GradientTrainer(model=LanguageModel(net=GRU(width=8), window=4, context=1, values=3)), *tokens()),
+}

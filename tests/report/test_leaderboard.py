@@ -1,0 +1,108 @@
+"""Who may be compared, who comes first, and that the columns line up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from research.report import leaderboard
+from research.report.leaderboard import Board
+from tests.report import runs
+
+
+def board_of(tmp_path: Path, **results: list[dict[str, Any]]) -> Board:
+    records = [leaderboard.read(runs.make(tmp_path / name, name, lines)) for name, lines in results.items()]
+    (board,) = leaderboard.boards(records)
+    return board
+
+
+def test_lowest_score_first_and_blanks_last(tmp_path: Path) -> None:
+    board = board_of(tmp_path, gan=[], vae=[runs.nll(46.5, 'bound')], mixture=[runs.nll(44.25)], flow=[runs.nll(50)])
+    assert [row.label for row in board.rows] == ['mixture', 'vae', 'flow', 'gan']
+    last = leaderboard.text_table(board).split('\n')[-1].split()
+    assert last == ['gan', '-', '-', '12,345', '3.0']
+
+
+def test_an_estimate_is_listed_in_its_place_but_wins_nothing(tmp_path: Path) -> None:
+    board = board_of(tmp_path, lucky=[runs.nll(40.0, 'estimate')], vae=[runs.nll(46.0, 'bound')])
+    assert [row.label for row in board.rows] == ['lucky', 'vae']
+    score = next(column for column in leaderboard.columns(board) if column.key == 'nll')
+    assert score.best == {1}
+    assert leaderboard.headline(board) == 'Lowest test score: at most 46.000 nats per example, by vae.'
+
+
+def test_an_infinite_score_is_shown_and_wins_nothing(tmp_path: Path) -> None:
+    board = board_of(tmp_path, counts=[runs.nll(float('inf'))])
+    assert 'inf' in leaderboard.text_table(board)
+    assert leaderboard.headline(board).startswith('No run here has a test score')
+
+
+def test_columns_line_up_and_numbers_stand_flush_right(tmp_path: Path) -> None:
+    names = ['a', 'ein_sehr_langer_name_einer_konfiguration', '変分', 'e\u0301tude']
+    records = []
+    for i, name in enumerate(names):
+        lines = [runs.nll(10.0 ** (i - 1)), runs.figure('pixel_mmd', 0.5 / (i + 1))]
+        records.append(leaderboard.read(runs.make(tmp_path / str(i), name, lines)))
+    (board,) = leaderboard.boards(records)
+    columns = leaderboard.columns(board)
+    shown = leaderboard.text_table(board).split('\n')[2:]
+    padded = [leaderboard._text_column(column) for column in columns]
+    for column in padded:
+        assert len({leaderboard._width(cell) for cell in column}) == 1
+    assert shown == ['  '.join(cells).rstrip() for cells in zip(*padded, strict=True)]
+    score = padded[[column.key for column in columns].index('nll')]
+    assert len({cell.rindex('.') for cell in score[1:]}) == 1
+
+
+def test_other_protocol_data_or_unit_is_another_table(tmp_path: Path) -> None:
+    folders = [
+        runs.make(tmp_path / '0', 'vae', [runs.nll(46.0)]),
+        runs.make(tmp_path / '1', 'ngram', [runs.nll(1.6, unit='character')], data='shakespeare', domain=runs.TEXT),
+        runs.make(tmp_path / '2', 'vae', [runs.nll(30.0)], protocol={'binarise': 'threshold'}),
+        runs.make(tmp_path / '3', 'vae', [runs.nll(31.0)], sha256='0' * 64),
+        runs.make(tmp_path / '4', 'mixture', [runs.nll(45.0)]),
+    ]
+    boards = leaderboard.boards([leaderboard.read(folder) for folder in folders])
+    assert [[row.record.folder.name for row in board.rows] for board in boards] == [['4', '0'], ['2'], ['3'], ['1']]
+    assert boards[0].apart == ('binarise', 'data sha256')
+    assert len({leaderboard.name(board) for board in boards}) == len(boards)
+    assert 'they differ in binarise, data sha256' in leaderboard.text_table(boards[0])
+
+
+def test_runs_of_one_config_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+    folders = [runs.make(tmp_path / name, 'vae', [runs.nll(46.0)]) for name in ('seed0', 'seed1')]
+    (board,) = leaderboard.boards([leaderboard.read(folder) for folder in folders])
+    assert [row.label for row in board.rows] == ['vae [seed0]', 'vae [seed1]']
+
+
+def test_a_column_that_nobody_fills_is_left_out_and_the_score_never_is(tmp_path: Path) -> None:
+    heads = [column.head for column in leaderboard.columns(board_of(tmp_path, gan=[]))]
+    assert heads == ['model', 'nats per example', 'kind', 'parameters', 'training seconds']
+
+
+def test_different_numbers_of_test_cases_are_remarked(tmp_path: Path) -> None:
+    board = board_of(tmp_path, vae=[runs.nll(46.0, n=100)], mixture=[runs.nll(45.0)])
+    assert leaderboard.notes(board) == ['scored on different numbers of test cases: mixture 397, vae 100']
+
+
+def test_a_name_cannot_command_the_terminal(tmp_path: Path) -> None:
+    record = leaderboard.read(runs.make(tmp_path / 'a', 'vae\x1b[2J\n\u202eevil', [runs.nll(46.0)]))
+    table = leaderboard.text_table(leaderboard.boards([record])[0])
+    assert '\x1b' not in table and '\u202e' not in table and len(table.split('\n')) == 4
+
+
+def test_a_run_alone_has_won_nothing(tmp_path: Path) -> None:
+    board = board_of(tmp_path, vae=[runs.nll(46.0)], gan=[])
+    assert not any(column.best for column in leaderboard.columns(board))
+
+
+def test_texts_cut_differently_for_each_model_share_a_table_and_it_is_said(tmp_path: Path) -> None:
+    folders = []
+    for name, length in (('ngram', 1024), ('transformer', 64)):
+        lines = [runs.nll(1.6, unit='character') | {'settings': {'standard_error': 0.02}}]
+        protocol = {'test': 'the last 10 %', 'length': length, 'windows': {'test': 46}}
+        folders.append(runs.make(tmp_path / name, name, lines, domain=runs.TEXT, protocol=protocol))
+    (board,) = leaderboard.boards([leaderboard.read(folder) for folder in folders])
+    (note,) = leaderboard.notes(board)
+    assert note == 'the text was cut differently for each model (ngram: length 1024; transformer: length 64)'
+    assert [c.cells for c in leaderboard.columns(board) if c.key == 'error'] == [('0.0200', '0.0200')]
