@@ -217,9 +217,9 @@ def evaluate(fitted: Fitted, data: Data, samples: int | None = None, split: str 
 
 def score_results(fitted: Fitted, data: Data, samples: int | None, split: str) -> list[Result]:
     """`test_nll` in nats per unit, with the standard error over examples, and the same in bits."""
-    model, domain = fitted.model, fitted.domain
-    if not isinstance(model, Scorer):
+    if not isinstance(fitted.model, Scorer):
         return []
+    model, domain = fitted.run.trainer.model, fitted.domain
     settings: dict[str, Any] = {'preprocessing': data.values}
     batch = SCORE_BATCH
     if model.log_prob_kind == 'bound':

@@ -86,15 +86,15 @@ class Objective(NamedTuple):
 
     loss: Array  # scalar, nats per example unless the model says otherwise
     metrics: Metrics
-    mutable: Params = {}
+    mutable: Params = None  # None: it has none
 
 
 @runtime_checkable
 class Net(Protocol):
     """Arrays in, arrays out. `shape` is the shape of one output, so that one net serves data of any size."""
 
-    def init(self, key: Key, x: Array, shape: tuple[int, ...]) -> Params: ...
-    def apply(self, params: Params, x: Array, shape: tuple[int, ...]) -> Array: ...
+    def init(self, key: Key, x: Array, shape: tuple[int, ...], /) -> Params: ...
+    def apply(self, params: Params, x: Array, shape: tuple[int, ...], /) -> Any: ...  # [batch, *shape]
 
 
 class Sampler(Protocol):

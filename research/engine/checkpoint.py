@@ -1,7 +1,14 @@
-"""Checkpoints through Orbax: atomic, versioned, the last few kept. A damaged one is passed over for the one before it."""
+"""Checkpoints through Orbax: atomic, versioned, the last few kept. A damaged one is passed over for the one before it.
+
+Orbax notices a truncated file (with a page of tracebacks from its threads), but a flipped bit in an array comes back as
+another number: zarr's chunks carry no checksum. So each checkpoint is sealed with the sha256 of its files, which is
+compared before anything of it is read.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +16,7 @@ from research.types import BadInput
 
 FORMAT = 1
 KEPT = 3
+SEAL = 'sha256.json'  # in the checkpoint's own folder: {file: sha256}
 
 
 class Place(NamedTuple):
@@ -37,6 +45,7 @@ class Checkpoints:
         args = self._ocp.args.Composite(state=self._ocp.args.StandardSave(tree), meta=self._ocp.args.JsonSave(meta))
         self._manager.save(total_step, args=args)
         self._manager.wait_until_finished()
+        seal(self.folder / str(total_step))
 
     def latest(self) -> int | None:
         return self._manager.latest_step()
@@ -44,22 +53,34 @@ class Checkpoints:
     def restore(self, template: Any) -> tuple[Any, Place, list[str]]:
         """The newest readable checkpoint, its place, and a sentence for each that could not be read.
 
-        `template` has the shapes and types of what was saved. Raises BadInput where none can be read.
+        `template` has the shapes and types of what was saved. Raises BadInput where none can be read, or where a later
+        version of this program wrote one: passing over what is whole would throw it away.
         """
         lost: list[str] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
-            args = self._ocp.args.Composite(
-                state=self._ocp.args.StandardRestore(template), meta=self._ocp.args.JsonRestore()
-            )
             try:
-                found = self._manager.restore(step, args=args)
-                if found.meta['format'] > FORMAT:
-                    raise ValueError(f'it has format {found.meta["format"]}, and this version reads up to {FORMAT}')
-                return found.state, Place(found.meta['epoch'], found.meta['step']), lost
-            except Exception as error:  # noqa: BLE001 - Orbax and TensorStore raise many kinds for a damaged file
-                reason = str(error).strip().splitlines() or [type(error).__name__]
-                lost.append(f'checkpoint {step} cannot be read ({reason[0][:160]})')
+                reason = damage(self.folder / str(step))
+                if reason is None:
+                    state, place = self._read(step, template)
+                    return state, place, lost
+            except BadInput:
+                raise
+            except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+            lost.append(f'checkpoint {step} cannot be read ({reason})')
         raise BadInput(f'{self.folder}: no checkpoint can be read; {"; ".join(lost) or "there is none"}')
+
+    def _read(self, step: int, template: Any) -> tuple[Any, Place]:
+        """What was saved under `step`; first of all its format, for by it the rest is read."""
+        args = self._ocp.args
+        meta = self._manager.restore(step, args=args.Composite(meta=args.JsonRestore())).meta
+        if meta['format'] > FORMAT:
+            raise BadInput(
+                f'{self.folder / str(step)}: format {meta["format"]}, and this version reads up to {FORMAT}; '
+                'use the version that wrote it, or delete it to go back to the one before'
+            )
+        found = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(template)))
+        return found.state, Place(meta['epoch'], meta['step'])
 
     def forget(self, after: int) -> None:
         """Delete the checkpoints numbered above `after`: damaged ones, or those of a run that is being redone."""
@@ -69,3 +90,31 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """{path within `folder`: sha256} of every file there but the seal."""
+    files = sorted(path for path in folder.rglob('*') if path.is_file() and path.name != SEAL)
+    found = {}
+    for path in files:
+        with path.open('rb') as file:
+            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, 'sha256').hexdigest()
+    return found
+
+
+def seal(folder: Path) -> None:
+    """Write the hashes of a whole checkpoint beside its files."""
+    partial = folder / f'{SEAL}.partial'
+    partial.write_text(json.dumps(hashes(folder), indent=1))
+    partial.replace(folder / SEAL)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None; one that a crash left without a seal is not judged here."""
+    if not (folder / SEAL).exists():
+        return None
+    sealed, there = json.loads((folder / SEAL).read_text()), hashes(folder)
+    for name in sorted(sealed):
+        if sealed[name] != there.get(name):
+            return f'its file {name} is {"not the one that was written" if name in there else "missing"}'
+    return None

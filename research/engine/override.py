@@ -149,7 +149,7 @@ def check(root: Any) -> None:
 def _check_type(value: Any, hint: Any, path: str) -> None:
     if not _settable(hint):
         return
-    accepted = {float: (int, float), int: int, bool: bool, str: str}
+    accepted: dict[Any, Any] = {float: (int, float), int: int, bool: bool, str: str}
     for option in _alternatives(hint):
         if typing.get_origin(option) is Literal and value in typing.get_args(option):
             return

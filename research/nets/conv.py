@@ -11,51 +11,26 @@ every order in reverse mode (the gradient penalty of a Wasserstein GAN needs two
 
 Why not XLA's convolution everywhere: on CPU the derivatives it takes of `lax.conv_transpose` are slow (a DCGAN step on
 28x28, batch 64, two cores: 302 ms with flax's layers, 97 ms with these), and within `lax.scan`, where a whole epoch
-lives, all its convolutions are 5 to 6 times slower still. So on CPU each face is matrix products:
-    down       shifted strided slices, gathered to columns, times the kernel: one product
-    up         one product whose columns are added where they overlap, or, where the image has the more channels, one
-               product for each output phase (stride squared of them, each with its share of the taps); whichever moves
-               less memory. Then depth to space
-    correlate  the columns of `down`, transposed, times the map: one product
-A GPU or TPU keeps `lax.conv_general_dilated`; `jax.lax.platform_dependent` chooses while lowering.
+lives, all its convolutions are 5 to 6 times slower still. So on CPU each face is matrix products (columns.py);
+a GPU or TPU keeps `lax.conv_general_dilated`. `jax.lax.platform_dependent` chooses while lowering.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax import lax
 
+from research.nets import columns
+from research.nets.columns import Geometry, Lowering, Pair
 from research.types import Array, BadInput, ranged
 
-Pair = tuple[int, int]
 Padding = Literal['SAME', 'VALID'] | Sequence[Pair]
-Lowering = Literal['auto', 'matmul', 'xla']
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
-PIECE = 5_000_000
-
-
-class Geometry(NamedTuple):
-    """The integers of T, rows then columns. The padding above follows: (map - 1) stride + kernel - image - low."""
-
-    kernel: Pair
-    stride: Pair
-    low: Pair  # zeros before the image; negative crops
-    image: Pair
-    map: Pair
-    lowering: Lowering
-
-    @property
-    def pads(self) -> tuple[Pair, ...]:
-        rows = zip(self.low, self.map, self.stride, self.kernel, self.image, strict=True)
-        return tuple((low, (m - 1) * s + k - image - low) for low, m, s, k, image in rows)
 
 
 def conv(x: Array, kernel: Array, strides: Pair, padding: Padding, lowering: Lowering = 'auto') -> Array:
@@ -69,7 +44,7 @@ def conv(x: Array, kernel: Array, strides: Pair, padding: Padding, lowering: Low
     if min(rows[1], cols[1]) < 1:
         raise BadInput(f'a kernel of {kernel.shape[:2]} does not fit in images of {x.shape} with padding {padding!r}.')
     low, out = zip(rows, cols, strict=True)
-    return down(x, kernel, Geometry(kernel.shape[:2], tuple(strides), low, x.shape[1:3], out, lowering))
+    return down(x, kernel, Geometry(_pair(kernel.shape), _pair(strides), low, _pair(x.shape[1:]), out, lowering))
 
 
 def conv_transpose(x: Array, kernel: Array, strides: Pair, padding: Padding, lowering: Lowering = 'auto') -> Array:
@@ -84,7 +59,7 @@ def conv_transpose(x: Array, kernel: Array, strides: Pair, padding: Padding, low
     if min(rows[1], cols[1]) < 1:
         raise BadInput(f'padding {padding!r} leaves nothing of {x.shape} under a kernel of {kernel.shape[:2]}.')
     low, image = zip(rows, cols, strict=True)
-    geometry = Geometry(kernel.shape[:2], tuple(strides), low, image, x.shape[1:3], lowering)
+    geometry = Geometry(_pair(kernel.shape), _pair(strides), low, image, _pair(x.shape[1:]), lowering)
     return up(x, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
 
 
@@ -93,6 +68,10 @@ def _check(x: Array, kernel: Array) -> None:
         raise BadInput(f'a convolution takes images [batch, height, width, channels], but the shape is {x.shape}.')
     if x.shape[3] != kernel.shape[2]:
         raise BadInput(f'a kernel for {kernel.shape[2]} channels was given images of shape {x.shape}.')
+
+
+def _pair(numbers: Sequence[int]) -> Pair:
+    return numbers[0], numbers[1]
 
 
 def _conv_axis(n: int, k: int, s: int, padding: Padding, axis: int) -> Pair:
@@ -126,19 +105,19 @@ def _explicit(padding: Padding, axis: int) -> Pair:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def down(image: Array, kernel: Array, g: Geometry) -> Array:
     """dT/dmap: [b, *g.image, c], [*g.kernel, c, f] -> [b, *g.map, f]."""
-    return _choose(g, _down_matmul, _down_xla)(image, kernel)
+    return _choose(g, columns.down, _down_xla)(image, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def up(map_: Array, kernel: Array, g: Geometry) -> Array:
     """dT/dimage: [b, *g.map, f], [*g.kernel, c, f] -> [b, *g.image, c]."""
-    return _choose(g, _up_matmul, _up_xla)(map_, kernel)
+    return _choose(g, columns.up, _up_xla)(map_, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def correlate(image: Array, map_: Array, g: Geometry) -> Array:
     """dT/dkernel: [b, *g.image, c], [b, *g.map, f] -> [*g.kernel, c, f]."""
-    return _choose(g, _correlate_matmul, _correlate_xla)(image, map_)
+    return _choose(g, columns.correlate, _correlate_xla)(image, map_)
 
 
 def _down_back(g: Geometry, saved: tuple[Array, Array], bar: Array) -> tuple[Array, Array]:
@@ -185,116 +164,11 @@ def _correlate_xla(g: Geometry, image: Array, map_: Array) -> Array:
     return jax.linear_transpose(lambda kernel: _down_xla(g, image, kernel), kernel)(map_)[0]
 
 
-# Matrix products.
-
-
-def _columns(g: Geometry, image: Array) -> Array:
-    """What each position of the map sees: [b, *g.image, c] -> [b, *g.map, kh * kw * c]."""
-    padded = lax.pad(image, jnp.zeros((), image.dtype), [(0, 0, 0), *((lo, hi, 0) for lo, hi in g.pads), (0, 0, 0)])
-    (h, w), (s, t) = g.map, g.stride
-    batch, _, _, c = image.shape
-    taps = itertools.product(range(g.kernel[0]), range(g.kernel[1]))
-    return jnp.concatenate(
-        [
-            lax.slice(padded, (0, i, j, 0), (batch, i + (h - 1) * s + 1, j + (w - 1) * t + 1, c), (1, s, t, 1))
-            for i, j in taps
-        ],
-        axis=-1,
-    )
-
-
-def _pieces(g: Geometry, x: Array, channels: int) -> Callable[[Array], Array]:
-    """Cuts a batch so that the columns of a piece stay near PIECE bytes: [b, ...] -> [pieces, b / pieces, ...]."""
-    example = math.prod(g.map) * math.prod(g.kernel) * channels * x.dtype.itemsize
-    batch = x.shape[0]
-    size = max(n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * example <= PIECE))
-    return lambda x: x.reshape(batch // size, size, *x.shape[1:])
-
-
-def _map_pieces(function: Callable[[Array], Array], pieces: Array) -> Array:
-    if pieces.shape[0] == 1:
-        return function(pieces[0])
-    y = lax.map(function, pieces)
-    return y.reshape(-1, *y.shape[2:])
-
-
-def _down_matmul(g: Geometry, image: Array, kernel: Array) -> Array:
-    weights = kernel.reshape(-1, kernel.shape[3])
-    return _map_pieces(lambda image: _columns(g, image) @ weights, _pieces(g, image, image.shape[3])(image))
-
-
-def _correlate_matmul(g: Geometry, image: Array, map_: Array) -> Array:
-    def product(image: Array, map_: Array) -> Array:
-        return jnp.tensordot(_columns(g, image), map_, axes=((0, 1, 2), (0, 1, 2)))  # [kh * kw * c, f]
-
-    cut = _pieces(g, image, image.shape[3])
-    images, maps = cut(image), cut(map_)
-    total = product(images[0], maps[0])
-    if images.shape[0] > 1:
-        total = lax.scan(lambda total, piece: (total + product(*piece), None), total, (images[1:], maps[1:]))[0]
-    return total.reshape(*g.kernel, image.shape[3], map_.shape[3])
-
-
-def _up_matmul(g: Geometry, map_: Array, kernel: Array) -> Array:
-    pieces = _pieces(g, map_, min(kernel.shape[2:]))(map_)
-    return _map_pieces(lambda map_: _up_piece(g, map_, kernel), pieces)
-
-
-def _up_piece(g: Geometry, map_: Array, kernel: Array) -> Array:
-    """Pixel p of the padded image, p = s m + a, is touched by tap i = a + s u at map position m - u."""
-    (s, t), (kh, kw), channels = g.stride, g.kernel, kernel.shape[2]
-    reach = ((kh - 1) // s, (kw - 1) // t)
-    phase = _scattered(g, map_, kernel, reach) if channels <= map_.shape[3] else _gathered(g, map_, kernel, reach)
-    grid = jnp.stack([jnp.stack([phase(a, b) for b in range(t)], axis=3) for a in range(s)], axis=2)
-    rows, cols = s * (g.map[0] + reach[0]), t * (g.map[1] + reach[1])
-    full = grid.reshape(map_.shape[0], rows, cols, channels)  # depth to space, with the padding still there
-    crop = [(-low, low + n - have, 0) for low, n, have in zip(g.low, g.image, (rows, cols), strict=True)]
-    return lax.pad(full, jnp.zeros((), full.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
-
-
-def _phase_taps(g: Geometry, a: int, b: int) -> list[Pair]:
-    return list(itertools.product(range(a, g.kernel[0], g.stride[0]), range(b, g.kernel[1], g.stride[1])))
-
-
-def _shift(g: Geometry, x: Array, tap: Pair, reach: Pair) -> Array:
-    """x moved by u = tap // stride within a grid of g.map + reach positions."""
-    moves = [(k // s, r - k // s, 0) for k, s, r in zip(tap, g.stride, reach, strict=True)]
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *moves, (0, 0, 0)])
-
-
-def _scattered(g: Geometry, map_: Array, kernel: Array, reach: Pair) -> Callable[[int, int], Array]:
-    """One product for all taps; a phase adds its taps' slices where they fall. Moves kh kw c per position."""
-    c, f = kernel.shape[2:]
-    spread = map_ @ kernel.reshape(-1, f).T  # [b, *g.map, kh * kw * c]
-    zero = jnp.zeros((map_.shape[0], g.map[0] + reach[0], g.map[1] + reach[1], c), map_.dtype)
-
-    def phase(a: int, b: int) -> Array:
-        starts = [((i * g.kernel[1] + j) * c, (i, j)) for i, j in _phase_taps(g, a, b)]
-        return sum((_shift(g, spread[..., at : at + c], tap, reach) for at, tap in starts), start=zero)
-
-    return phase
-
-
-def _gathered(g: Geometry, map_: Array, kernel: Array, reach: Pair) -> Callable[[int, int], Array]:
-    """One product for each phase over the map positions that touch it. Moves kh kw f per position."""
-    c, f = kernel.shape[2:]
-
-    def phase(a: int, b: int) -> Array:
-        taps = _phase_taps(g, a, b)
-        if not taps:  # a stride larger than the kernel leaves pixels that nothing touches
-            return jnp.zeros((map_.shape[0], g.map[0] + reach[0], g.map[1] + reach[1], c), map_.dtype)
-        columns = jnp.concatenate([_shift(g, map_, tap, reach) for tap in taps], axis=-1)
-        weights = jnp.concatenate([kernel[i, j].T for i, j in taps], axis=0)  # [taps * f, c]
-        return columns @ weights
-
-    return phase
-
-
 # The linen modules: parameters named and shaped as those of flax's nn.Conv and nn.ConvTranspose.
 
 
 class Conv(nn.Module, kw_only=True):
-    """`conv` with its kernel [*kernel, channels, features] and bias: [b, h, w, channels] -> [b, h', w', features]."""
+    """`conv` with kernel [*kernel, channels, features] and bias: [b, h, w, channels] -> [b, h', w', features]."""
 
     features: int = ranged(at_least=1)
     kernel: Pair = ranged((3, 3), at_least=1)
@@ -310,7 +184,7 @@ class Conv(nn.Module, kw_only=True):
 
 
 class ConvTranspose(nn.Module, kw_only=True):
-    """`conv_transpose` with its kernel [*kernel, channels, features] and bias: 'SAME' multiplies sizes by the stride."""
+    """`conv_transpose` with kernel [*kernel, channels, features] and bias; 'SAME' multiplies sizes by the stride."""
 
     features: int = ranged(at_least=1)
     kernel: Pair = ranged((3, 3), at_least=1)

@@ -1,7 +1,8 @@
 """Normalisation layers: flax's own, with the call every net here uses and the defaults of the papers.
 
 Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) takes its moments over all axes but the last, from the
-batch while training (algorithm 1) and from running averages in the float32 collection 'batch_stats' otherwise (algorithm 2).
+batch while training (algorithm 1) and from running averages in the float32 collection 'batch_stats' otherwise
+(algorithm 2).
 Layer normalisation (Ba, Kiros & Hinton 2016, arXiv:1607.06450) takes them over the last axis of each example.
 """
 

@@ -72,4 +72,4 @@ def update(
     updates, state = optimiser.update(gradients, player.optimiser, player.params)
     params = optax.apply_updates(player.params, updates)
     average = None if ema is None else optax.incremental_update(params, player.ema, 1 - ema)
-    return Player(params, merge(player.mutable, result.mutable), state, average), result.metrics
+    return Player(params, merge(player.mutable, result.mutable or {}), state, average), result.metrics

@@ -14,7 +14,8 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from research.nets.conv import Conv, ConvTranspose, Padding, Pair, conv, conv_transpose
+from research.nets.columns import Pair
+from research.nets.conv import Conv, ConvTranspose, Padding, conv, conv_transpose
 from research.types import BadInput
 
 Array = jax.Array
@@ -104,7 +105,7 @@ def test_a_batch_cut_in_pieces_gives_the_same(function: Callable[..., Array], mo
     ours = functools.partial(function, strides=(2, 2), padding='SAME', lowering='matmul')
     whole = derivatives(ours, second=True)(x, kernel)
     for limit in (1, 3000):  # bytes: pieces of one image, then of two (conv) and one (its transpose)
-        monkeypatch.setattr('research.nets.conv.PIECE', limit)
+        monkeypatch.setattr('research.nets.columns.PIECE', limit)
         near(derivatives(ours, second=True)(x, kernel), whole)
 
 

@@ -101,7 +101,7 @@ def test_layer_norm_is_of_each_example_alone() -> None:
     x = jax.random.normal(jax.random.key(1), (4, 6)) * 3 + 1
     y = LayerNorm().apply({'params': {'norm': {'scale': jnp.ones(6), 'bias': jnp.zeros(6)}}}, x)
     expected = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(y, expected, atol=1e-5)
+    np.testing.assert_allclose(jnp.asarray(y), expected, atol=1e-5)
 
 
 def test_training_in_a_scan_advances_the_batch_statistics_of_both_nets() -> None:
