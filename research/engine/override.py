@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import math
 import types
 import typing
 from collections.abc import Iterator
@@ -55,8 +56,7 @@ def apply(node: Any, assignments: list[str]) -> Any:
 def _set(node: Any, names: list[str], text: str, path: str, root: Any) -> Any:
     known = [f.name for f in fields(node)] if dataclasses.is_dataclass(node) else []
     if names[0] not in known:
-        near = difflib.get_close_matches(path, flatten(root), n=3, cutoff=0.5) or sorted(flatten(root))[:8]
-        raise BadInput(f'{path}: no such field; the nearest are {", ".join(near)}')
+        raise BadInput(f'{path}: no such field; the nearest are {", ".join(nearest(path, list(flatten(root))))}')
     old = getattr(node, names[0])
     if len(names) > 1:
         return dataclasses.replace(node, **{names[0]: _set(old, names[1:], text, path, root)})
@@ -64,6 +64,16 @@ def _set(node: Any, names: list[str], text: str, path: str, root: Any) -> Any:
     if dataclasses.is_dataclass(old) or not _settable(hint):
         raise BadInput(f'{path}={text}: this field holds a part of the model; exchange it in the config file')
     return dataclasses.replace(node, **{names[0]: parse(text, hint, path)})
+
+
+def nearest(path: str, known: list[str]) -> list[str]:
+    """The fields most like `path`, first those whose last name is like its own: 'beta' is near 'trainer.model.beta'."""
+    last = {field: field.rpartition('.')[2] for field in known}
+    names = difflib.get_close_matches(path.rpartition('.')[2], set(last.values()), n=2, cutoff=0.7)
+    same = [field for field in known if last[field] in names]
+    same.sort(key=lambda field: -difflib.SequenceMatcher(None, path, field).ratio())
+    whole = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+    return list(dict.fromkeys(same[:3] + whole))[:4] or known[:8]
 
 
 def hints(node: Any) -> dict[str, Any]:
@@ -106,14 +116,15 @@ def _parse_one(text: str, hint: Any) -> Any:
     if typing.get_origin(hint) is Literal and text in typing.get_args(hint):
         return text
     if typing.get_origin(hint) is tuple:
-        parts = [p for p in text.strip('()[] ').split(',') if p.strip()]
+        inner = text.strip('()[] ').removesuffix(',')
+        parts = inner.split(',') if inner else []
         return tuple(_parse_one(part.strip(), typing.get_args(hint)[0]) for part in parts)
     raise ValueError(text)
 
 
 def describe(hint: Any) -> str:
     """A type in a user's words."""
-    names = {int: 'a whole number', float: 'a number', str: 'a text', bool: 'true or false', type(None): 'none'}
+    names = {int: 'a whole number', float: 'a finite number', str: 'a text', bool: 'true or false', type(None): 'none'}
     parts = []
     for option in _alternatives(hint):
         if typing.get_origin(option) is Literal:
@@ -147,23 +158,23 @@ def check(root: Any) -> None:
 
 
 def _check_type(value: Any, hint: Any, path: str) -> None:
-    if not _settable(hint):
-        return
-    accepted: dict[Any, Any] = {float: (int, float), int: int, bool: bool, str: str}
-    for option in _alternatives(hint):
-        if typing.get_origin(option) is Literal and value in typing.get_args(option):
-            return
-        if typing.get_origin(option) is tuple and isinstance(value, tuple):
-            return
-        if (
-            option in accepted
-            and isinstance(value, accepted[option])
-            and (option is bool or not isinstance(value, bool))
-        ):
-            return
-        if option is type(None) and value is None:
-            return
-    raise BadInput(f'{path}={value!r}: expected {describe(hint)}')
+    if not _settable(hint) and (dataclasses.is_dataclass(value) or callable(value)):
+        return  # a part of the model; whether it has the methods its place needs shows when the run is prepared
+    if not any(_is_a(value, option) for option in _alternatives(hint)):
+        raise BadInput(f'{path}={value!r}: expected {describe(hint)}')
+
+
+def _is_a(value: Any, option: Any) -> bool:
+    """Whether `value` is of one plain type. True is no number here, and infinity and NaN are none that can be used."""
+    if option is type(None):
+        return value is None
+    if typing.get_origin(option) is Literal:
+        return value in typing.get_args(option)
+    if typing.get_origin(option) is tuple:
+        return isinstance(value, tuple) and all(_is_a(member, typing.get_args(option)[0]) for member in value)
+    if option is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return option in (int, str, bool) and type(value) is option
 
 
 def _check_range(value: Any, metadata: Any, path: str) -> None:
@@ -214,7 +225,7 @@ def from_json(value: Any, where: str) -> Any:
             kind = vars(importlib.import_module(module)).get(name)
         except ImportError:
             kind = None
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module):
         raise BadInput(f'{where}: {value.get("class")!r} is no class of this version of research')
     try:
         return kind(**{k: from_json(v, where) for k, v in value.items() if k != 'class'})

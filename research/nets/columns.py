@@ -132,7 +132,7 @@ def _scattered(g: Geometry, map_: Array, kernel: Array, reach: Pair) -> Callable
 
 def _gathered(g: Geometry, map_: Array, kernel: Array, reach: Pair) -> Callable[[int, int], Array]:
     """One product for each phase over the map positions that touch it. Moves kh kw f per position."""
-    c, f = kernel.shape[2:]
+    c = kernel.shape[2]
 
     def phase(a: int, b: int) -> Array:
         taps = _phase_taps(g, a, b)
