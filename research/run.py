@@ -18,11 +18,13 @@ import numpy as np
 
 from research.data.source import Alphabet, Data
 from research.engine import cache, card, fit, override
+from research.engine.epoch import Progress
 from research.engine.fit import Plan
+from research.engine.logbook import seconds
 from research.evaluate import Fitted, Result, draw, evaluate, record, show
 from research.maths import preprocess
 from research.report import pictures
-from research.types import BadInput, ranged
+from research.types import BadInput, Domain, ranged
 
 
 class Source(Protocol):
@@ -37,7 +39,7 @@ class Run:
     trainer: Any
     epochs: int = ranged(10, at_least=1)
     batch_size: int | None = ranged(100, at_least=1, optional=True)  # None: all the data in one batch
-    seed: int = ranged(0, at_least=0)
+    seed: int = ranged(0, at_least=0, at_most=2**32 - 1)  # above, JAX takes it modulo 2**32
     devices: int = ranged(1, at_least=1)  # each batch is split over so many
     checkpoint_every: int = ranged(0, at_least=0)  # epochs; 0: only at the end
 
@@ -93,37 +95,38 @@ def train(
     """Fit `run` and leave a run folder. Raises BadInput for a folder that exists, unless resumed or overwritten."""
     cache.enable()
     override.check(run)
-    there = folder.exists() and any(folder.iterdir()) if folder.is_dir() else folder.exists()
+    there = any(folder.iterdir()) if folder.is_dir() else folder.exists()
     if there and not (resume or overwrite):
         raise BadInput(
             f'{folder} exists; continue it with --resume, replace it with --overwrite, or choose another --out'
         )
-    if there and overwrite and not resume:
-        card.read(folder)  # only a run folder is ever deleted
+    old = card.read(folder) if there else None  # only a run folder is ever continued or deleted
     data = run.data.load(data_dir)
     bound, plan = prepare(run, data)
-    if there and resume and (folder / 'card.json').exists():
-        check_same(card.read(folder), bound, data, folder)
-    elif there and overwrite:
+    if old and resume:
+        check_same(old, bound, data, folder)
+    elif old:
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f'{folder}: a run folder cannot be made there ({error.strerror})') from None
     card.write(folder, describe(bound, plan, data, config, summary, overrides))
     began = time.perf_counter()
     state = fit.fit(plan, folder, resume=resume, name=config or 'train', quiet=quiet)
     fitted = Fitted(bound, run.trainer.params(state), data.domain)
-    record(folder, [Result('training_seconds', time.perf_counter() - began, 'seconds', 'exact', 1, 'train', {})])
+    spent = max(time.perf_counter() - began, seconds(folder))  # a resumed run has spent more than this call
+    record(folder, [Result('training_seconds', spent, 'seconds', 'exact', 1, 'train', {})])
     show(fitted, folder, data)
     return fitted
 
 
 def check_same(old: dict[str, Any], run: Run, data: Data, folder: Path) -> None:
     """Raises BadInput where a run to be resumed was another one."""
-    differing = card.differences(old, run)
+    differing = card.difference(old, run, str(folder / 'card.json'))
     if differing:
-        field = differing[0]
-        was, now = old['values'].get(field), override.flatten(run).get(field)
-        raise BadInput(f'{folder}: cannot resume, {field} was {was} and is now {now}')
-    if old['data']['sha256'] != data.sha256:
+        raise BadInput(f'{folder}: cannot resume, {differing}')
+    if old['data'].get('sha256') != data.sha256:
         raise BadInput(f'{folder}: cannot resume, the data are not those it was trained on (their sha256 differs)')
 
 
@@ -158,24 +161,39 @@ def load(folder: Path) -> Fitted:
     from research.engine.checkpoint import Checkpoints
 
     cache.enable()
-    found = card.read(folder)
-    run = override.from_json(found['run'], str(folder / 'card.json'))
-    (shape, dtype), values, levels = found['train_shape'], found['data']['values'], found['levels']
-    x = jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype))
-    batch_size = run.batch_size or shape[0]
-
-    def transform(x: Any, key: Any) -> Any:
-        return preprocess.prepare(x, values, levels, key)
-
-    plan = Plan(run.trainer, transform, x, run.epochs, batch_size, run.seed)
+    run, template, domain = planned(card.read(folder), folder / 'card.json')
     book = Checkpoints(folder)
     try:
-        progress, _, lost = book.restore(fit.template(plan))
+        progress, _, lost = book.restore(template)
     finally:
         book.close()
     for sentence in lost:
         print(f'{folder}: {sentence}; using the one before it', flush=True)
-    return Fitted(run, run.trainer.params(progress.state), card.domain(found))
+    return Fitted(run, run.trainer.params(progress.state), domain)
+
+
+def planned(found: dict[str, Any], path: Path) -> tuple[Run, Progress, Domain]:
+    """The run on a card, the shapes of its checkpoints, and its domain. Raises BadInput where the card makes no sense.
+
+    A card may come from anybody, so whatever its values make a net or a trainer raise is an answer about the card.
+    """
+    try:
+        run = override.from_json(found['run'], str(path))
+        if not isinstance(run, Run):
+            raise BadInput(f'it describes a {type(run).__name__}, not a Run')
+        override.check(run)
+        (shape, dtype), values, levels = found['train_shape'], found['data']['values'], found['levels']
+        x = jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype))
+        batch_size = run.batch_size or shape[0]
+
+        def transform(x: Any, key: Any) -> Any:
+            return preprocess.prepare(x, values, levels, key)
+
+        plan = Plan(run.trainer, transform, x, run.epochs, batch_size, run.seed)
+        return run, fit.template(plan), card.domain(found)
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300] or type(error).__name__
+        raise BadInput(reason if str(path) in reason else f'{path}: {reason}') from error
 
 
 def evaluate_folder(folder: Path, samples: int | None, split: str, data_dir: str | None) -> list[Result]:
@@ -183,7 +201,7 @@ def evaluate_folder(folder: Path, samples: int | None, split: str, data_dir: str
     fitted = load(folder)
     found = card.read(folder)
     data = fitted.run.data.load(data_dir)
-    if data.sha256 != found['data']['sha256']:
+    if data.sha256 != found['data'].get('sha256'):
         raise BadInput(f'{folder}: the data are not those it was trained on (their sha256 differs from the card)')
     if getattr(data, split) is None:
         raise BadInput(f'--split {split}: {data.name} has none; hold some out with --set data.valid=N before training')
@@ -198,6 +216,8 @@ def sample_folder(folder: Path, out: Path, n: int, seed: int, length: int | None
     text = fitted.domain.kind == 'tokens'
     if (out.suffix == '.txt') != text and out.suffix != '.npz':
         raise BadInput(f'--out {out}: this run makes {"text: .txt" if text else "arrays: .png"} or .npz')
+    if length is not None and not text:
+        raise BadInput(f'--length {length}: only samples of text have a length, and this run makes arrays')
     drawn = draw(fitted, n, seed, length)
     if out.suffix == '.npz':
         np.savez_compressed(out, samples=drawn)

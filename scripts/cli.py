@@ -19,8 +19,8 @@ from research.types import BadInput
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Parse the flags, call `main` with the remaining arguments (the program's name first), and exit with its status.
 
-    Statuses: what `main` returns (None is 0); 2 after BadInput or a flag error, with 'error: ...' on stderr; 0 after
-    `--help`. A character that the terminal's encoding lacks is printed as '?' rather than ending the run.
+    Statuses: what `main` returns (None is 0); 2 after BadInput or a flag error, with 'error: ...' on stderr; 130 after
+    Ctrl-C; 0 after `--help`. A character that the terminal's encoding lacks is printed as '?' rather than ending the run.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -39,6 +39,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except (BadInput, flags.Error) as error:
         print(f'error: {_sentence(error)}', file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        sys.exit(130)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -9,9 +9,14 @@ from absl import flags
 from research.types import BadInput
 from scripts import cli
 
-flags.DEFINE_integer('samples', None, 'k of the importance-weighted bound, for models that have one.', lower_bound=1)
-flags.DEFINE_enum('split', 'test', ['test', 'valid'], 'Which examples to score.')
-flags.DEFINE_string('data_dir', None, 'Where data sets are looked for, before TFDS_DATA_DIR and LIKENESS_DATA_DIR.')
+
+def define_flags() -> None:
+    """Flags are defined when run, not when imported: another script may have one of the same name."""
+    flags.DEFINE_integer(
+        'samples', None, 'k of the importance-weighted bound, for models that have one.', lower_bound=1
+    )
+    flags.DEFINE_enum('split', 'test', ['test', 'valid'], 'Which examples to score.')
+    flags.DEFINE_string('data_dir', None, 'Where data sets are looked for, before TFDS_DATA_DIR and LIKENESS_DATA_DIR.')
 
 
 def main(argv: list[str]) -> int:
@@ -23,6 +28,9 @@ def main(argv: list[str]) -> int:
     from research import run as runs
 
     results = runs.evaluate_folder(folder, options.samples, options.split, options.data_dir)
+    if not results:
+        print(f'{folder}: this model cannot score, and its samples are no images to compare; nothing was added')
+        return 0
     width = max(len(r.metric) for r in results)
     print(f'{"metric":<{width}}  {"value":>12}  {"+-":>9}  {"kind":<8}  {"n":>7}  unit')
     for r in results:
@@ -33,4 +41,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
+    define_flags()
     cli.run(main)

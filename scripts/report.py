@@ -34,10 +34,15 @@ def main(argv: list[str]) -> None:
     print(report(argv[1:], Path(flags.FLAGS.out), flags.FLAGS.title, flags.FLAGS.lead))
 
 
-if __name__ == '__main__':  # flags are defined here, so that a test may import several scripts that all have an --out
+def define_flags() -> None:
+    """Flags are defined when run, not when imported: another script may have one of the same name."""
     flags.DEFINE_string('out', 'report.html', 'Where to write the page. An older page there is replaced.')
     flags.DEFINE_string('title', 'Likeness: generative models compared', 'The heading of the page.')
     flags.DEFINE_string(
         'lead', '', 'A paragraph to open the page with, as plain text; blank lines separate paragraphs.'
     )
+
+
+if __name__ == '__main__':
+    define_flags()
     cli.run(main)

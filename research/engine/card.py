@@ -16,6 +16,7 @@ from research.engine import override
 from research.types import BadInput, Domain
 
 FORMAT = 1
+MUST_HAVE = {'format': int, 'run': dict, 'data': dict, 'domain': dict, 'train_shape': list, 'levels': int}
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'orbax-checkpoint', 'tensorflow-datasets')
 
 
@@ -53,17 +54,20 @@ def write(folder: Path, card: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Raises BadInput where `folder` is no run folder, or was written by a later version."""
+    """Raises BadInput where `folder` is no run folder, its card is damaged, or a later version wrote it."""
     path = folder / 'card.json'
     if not path.is_file():
         raise BadInput(f'{folder}: not a run folder (it has no card.json); python -m scripts.train makes one')
     try:
         card = json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f'{path}: not readable as JSON ({error})') from None
-    if not isinstance(card, dict) or not isinstance(card.get('run'), dict):
+    if not isinstance(card, dict):
         raise BadInput(f'{path}: not a run card')
-    if card.get('format', 0) > FORMAT:
+    for name, kind in MUST_HAVE.items():
+        if not isinstance(card.get(name), kind):
+            raise BadInput(f'{path}: not a run card, {name} is missing or of another type')
+    if card['format'] > FORMAT:
         raise BadInput(f'{path}: format {card["format"]}, and this version reads up to {FORMAT}')
     return card
 
@@ -73,8 +77,11 @@ def domain(card: dict[str, Any]) -> Domain:
     return Domain(**fields | {'shape': tuple(fields['shape'])})
 
 
-def differences(card: dict[str, Any], run: Any) -> list[str]:
-    """Dotted fields in which a config differs from the one on the card, but for how long it trains and saves."""
+def difference(card: dict[str, Any], run: Any, where: str) -> str | None:
+    """The first dotted field in which a config differs from the card's, but for how long it trains and saves."""
     free = {'epochs', 'checkpoint_every'}
-    ours, theirs = override.flatten(run), override.flatten(override.from_json(card['run'], 'card.json'))
-    return sorted(k for k in ours.keys() | theirs.keys() if k not in free and ours.get(k) != theirs.get(k))
+    ours, theirs = override.flatten(run), override.flatten(override.from_json(card['run'], where))
+    for field in sorted((ours.keys() | theirs.keys()) - free):
+        if ours.get(field) != theirs.get(field):
+            return f'{field} was {theirs.get(field)} and is now {ours.get(field)}'
+    return None

@@ -215,7 +215,10 @@ class Loop:
     def require_finite(self, before: Progress, state: Any, epoch: int, step: int) -> None:
         if not self.all_finite(state):
             self.save(before, Place(epoch, step))
-            raise Diverged(f'{self.culprit(state)} is not finite at the end of epoch {epoch + 1}')
+            raise Diverged(
+                f'NaN or infinity: {self.culprit(state)} at the end of epoch {epoch + 1}, step {step}; the state before '
+                'it is kept'
+            )
 
     def culprit(self, state: Any) -> str:
         """The path of the first tensor that is not finite."""
@@ -226,6 +229,7 @@ class Loop:
 
     def blame(self, before: Progress, epoch: int, first: int, last: int, indices: Any, keys: Any) -> None:
         """Take the steps of a bad piece again one by one, keep the state before the bad one, and say where it was."""
+        good = before
         for step in range(first, last):
             after = self.advance(before, self.x, indices, *keys, step, step + 1)
             bad = [name for name, total in after.totals.items() if not bool(jnp.isfinite(total).all())]
@@ -237,6 +241,13 @@ class Loop:
                     f'finite is {self.culprit(after.state)}; the state before that step is kept'
                 )
             before = after
+        self.save(
+            good, Place(epoch, first)
+        )  # taken one by one the steps were fine: a device that does not repeat itself
+        raise Diverged(
+            f'NaN or infinity between step {first + 1} and step {last} of epoch {epoch + 1}; they did not come again when '
+            'the steps were repeated one by one; the state before them is kept'
+        )
 
 
 def _finite(leaf: jax.Array) -> jax.Array:

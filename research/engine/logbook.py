@@ -8,13 +8,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
+METRICS = 'metrics.jsonl'
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The epochs that RUN/metrics.jsonl tells of; a line that a crash cut short is passed over."""
+    if not (folder / METRICS).is_file():
+        return []
+    found = []
+    for line in (folder / METRICS).read_text(errors='replace').splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get('epoch'), int):
+            found.append(row)
+    return found
+
+
+def seconds(folder: Path) -> float:
+    """What all epochs took together, in whichever call they were trained."""
+    return float(sum(row.get('seconds', 0.0) for row in rows(folder)))
+
 
 class Logbook:
     """Writes RUN/metrics.jsonl line by line. On resume, lines of epochs after `epoch` are dropped, so none stands twice."""
 
     def __init__(self, folder: Path, epoch: int, tensorboard: bool = True):
-        self.path = folder / 'metrics.jsonl'
-        kept = [line for line in self._lines() if json.loads(line)['epoch'] <= epoch]
+        self.path = folder / METRICS
+        kept = [json.dumps(row) for row in rows(folder) if row['epoch'] <= epoch]
         partial = self.path.with_suffix('.partial')
         partial.write_text(''.join(line + '\n' for line in kept))
         partial.replace(self.path)
@@ -24,12 +46,6 @@ class Logbook:
             from tensorboardX import SummaryWriter  # half a second of import
 
             self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=epoch + 1)
-
-    def _lines(self) -> list[str]:
-        """The whole lines of an earlier part of this run; a line cut short by a crash is dropped."""
-        if not self.path.exists():
-            return []
-        return [line for line in self.path.read_text().split('\n')[:-1] if line.startswith('{') and line.endswith('}')]
 
     def write(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps(row) + '\n')

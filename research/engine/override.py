@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import math
 import types
 import typing
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from research.types import BadInput, Domain
 
+LARGEST = 3.4028234e38  # of float32
 LIMITS = {
     'above': (lambda value, limit: value > limit, 'above {}'),
     'at_least': (lambda value, limit: value >= limit, 'at least {}'),
@@ -165,7 +165,7 @@ def _check_type(value: Any, hint: Any, path: str) -> None:
 
 
 def _is_a(value: Any, option: Any) -> bool:
-    """Whether `value` is of one plain type. True is no number here, and infinity and NaN are none that can be used."""
+    """Whether `value` is of one plain type. True is no number here; NaN, infinity and what float32 makes infinite neither."""
     if option is type(None):
         return value is None
     if typing.get_origin(option) is Literal:
@@ -173,7 +173,7 @@ def _is_a(value: Any, option: Any) -> bool:
     if typing.get_origin(option) is tuple:
         return isinstance(value, tuple) and all(_is_a(member, typing.get_args(option)[0]) for member in value)
     if option is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
     return option in (int, str, bool) and type(value) is option
 
 

@@ -55,16 +55,18 @@ class LanguageModel:
         return -self.nats(logits, x)[0].sum(axis=1)
 
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
-        """[n, length] symbols, `shape` = (length,), each drawn given the last `window` ones."""
-        window = min(self.window, shape[0])
+        """[n, length] symbols, `shape` = (length,), each drawn given the last `window` ones; a text begins after a
+        context of nothing, as in the data."""
+        window = min(self.window, self.context - 1 + shape[0])
 
         def step(seen: Array, i: Array) -> tuple[Array, Array]:
             logits = self.net.apply(params['net'], seen, (window, self.values))  # [n, window, values]
-            last = jax.lax.dynamic_index_in_dim(logits, jnp.minimum(i, window - 1), axis=1, keepdims=False)
+            at = i + self.context - 1  # of the last symbol seen
+            last = jax.lax.dynamic_index_in_dim(logits, jnp.minimum(at, window - 1), axis=1, keepdims=False)
             symbol = jax.random.categorical(jax.random.fold_in(key, i), last)
-            room = jax.lax.dynamic_update_index_in_dim(seen, symbol, jnp.minimum(i + 1, window - 1), axis=1)
+            room = jax.lax.dynamic_update_index_in_dim(seen, symbol, jnp.minimum(at + 1, window - 1), axis=1)
             slid = jnp.concatenate([seen[:, 1:], symbol[:, None]], axis=1)
-            return jnp.where(i + 1 < window, room, slid), symbol
+            return jnp.where(at + 1 < window, room, slid), symbol
 
         start = jnp.full((n, window), -1, jnp.int32)
         return jax.lax.scan(step, start, jnp.arange(shape[0]))[1].T

@@ -67,10 +67,14 @@ class GaussianMixture(Mixture):
             'log_variances': jnp.broadcast_to(spread, (self.components, x.shape[1])),
         }
 
+    def centre(self, params: Params) -> Array:
+        """The mixture's mean, [dims]. Squares taken about it stay accurate in float32, wherever the data lie."""
+        return jax.lax.stop_gradient(jax.nn.softmax(params['logits']) @ params['means'])
+
     def log_joint(self, params: Params, x: Array) -> Array:
         """-1/2 sum_d [(x - m)^2 / v + log v + log 2 pi] + log w, the square expanded into two matrix products."""
         x, means, log_v = flat(x), params['means'], jnp.logaddexp(params['log_variances'], jnp.log(self.variance_floor))
-        centre = means.mean(axis=0)  # a common shift keeps the expanded square accurate in float32
+        centre = self.centre(params)
         x, means, precision = x - centre, means - centre, jnp.exp(-log_v)
         square = (x**2) @ precision.T - 2 * x @ (means * precision).T + (means**2 * precision).sum(axis=1)
         constant = log_v.sum(axis=1) + x.shape[1] * LOG_2PI
@@ -78,7 +82,7 @@ class GaussianMixture(Mixture):
 
     def statistics(self, params: Params, x: Array) -> tuple[dict[str, Array], Metrics]:
         r, log_p = self.responsibilities(params, x)
-        x = flat(x)
+        x = flat(x) - self.centre(params)
         return {'weight': r.sum(axis=0), 'sum': r.T @ x, 'square': r.T @ (x * x)}, {'loss': -log_p.mean()}
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:
@@ -86,8 +90,9 @@ class GaussianMixture(Mixture):
         weight = statistics['weight']
         alive = (weight > 1e-6)[:, None]
         n = jnp.maximum(weight, 1e-6)[:, None]
-        means = statistics['sum'] / n
-        variances = jnp.maximum(statistics['square'] / n - means**2, 1e-12)
+        shift = statistics['sum'] / n  # from the centre that the statistics were taken about
+        means = self.centre(params) + shift
+        variances = jnp.maximum(statistics['square'] / n - shift**2, 1e-12)
         return {
             'logits': jnp.log(jnp.maximum(weight, 1e-6)),
             'means': jnp.where(alive, means, params['means']),

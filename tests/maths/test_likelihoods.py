@@ -100,9 +100,12 @@ def test_values_and_gradients_are_finite_at_the_extremes(likelihood: Likelihood)
 
 @every
 def test_samples_have_the_mean_that_mean_says(likelihood: Likelihood) -> None:
-    n, outputs = 20_000, drawn((1, *likelihood.shape((3,)))) * 0.5
+    n = 20_000
     if isinstance(likelihood, DiscretisedLogistic):
-        outputs[..., 1] -= 4  # a narrow one: `mean` knows nothing of the tails that the outer bins hold
+        likelihood = DiscretisedLogistic(levels=256)
+    outputs = drawn((1, *likelihood.shape((3,)))) * 0.5
+    if isinstance(likelihood, DiscretisedLogistic):
+        outputs[..., 1] -= 4  # wider than a bin and far from the ends: its `mean` is that of the density, not of the bins
     x = np.asarray(likelihood.sample(jnp.broadcast_to(outputs, (n, *outputs.shape[1:])), KEY), np.float64)
     assert x.shape == (n, 3)
     error = 5 * x.std(axis=0) / np.sqrt(n)

@@ -1,0 +1,55 @@
+"""The bench beside its peers, the same work in one run: python -m scripts.benchmark [--only vae,dcgan,...] [--repeats 7]."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+
+from absl import flags
+
+from research.types import BadInput
+from scripts import cli
+
+CONTESTS = ('vae', 'dcgan', 'mixture', 'ngram', 'starts')
+
+
+def main(argv: list[str]) -> int:
+    options = flags.FLAGS
+    chosen = options.only or list(CONTESTS)
+    for name in chosen:
+        if name not in CONTESTS:
+            raise BadInput(f'--only {name}: expected some of {", ".join(CONTESTS)}')
+    import jax
+
+    from research.engine import cache, card
+    from scripts.benchmarks import mixture, ngram, starts, vae
+    from scripts.benchmarks.contest import hold, table
+
+    cache.enable()
+    device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
+    peers = ', '.join(f'{k} {v}' for k, v in card.versions().items() if k in ('python', 'jax', 'numpy'))
+    print(f'{card.device()}, {platform.processor() or platform.machine()}, {peers}{torch_version(device)}\n', flush=True)
+    made = {'vae': lambda: vae.contest(device), 'dcgan': lambda: dcgan.contest(device), 'mixture': mixture.contest}
+    for name in chosen:
+        if name in made:
+            print(table(hold(made[name](), options.repeats)), end='\n\n', flush=True)
+        else:
+            print(ngram.report() if name == 'ngram' else starts.report(3), end='\n\n', flush=True)
+    return 0
+
+
+def torch_version(device: str) -> str:
+    """PyTorch's version, with as many threads as there are cores; nothing where it is not installed."""
+    if importlib.util.find_spec('torch') is None:
+        return ''
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    return f', torch {torch.__version__} ({device})'
+
+
+if __name__ == '__main__':
+    flags.DEFINE_list('only', [], f'Contests to hold, of {", ".join(CONTESTS)}; all where not given.')
+    flags.DEFINE_integer('repeats', 7, 'How often each contender is measured.', lower_bound=1)
+    cli.run(main)

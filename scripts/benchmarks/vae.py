@@ -1,0 +1,98 @@
+"""The MLP VAE's training step: 784-512-16, batch 100, Bernoulli, Adam. Ours is the engine's own epoch."""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import numpy as np
+
+from research.engine import epoch as epochs
+from research.engine import fit, mesh
+from research.models.vae import VAE
+from research.nets.mlp import MLP
+from research.trainers.gradient import GradientTrainer
+from scripts.benchmarks.contest import Contest, Measure
+
+ROWS, BATCH, HIDDEN, LATENT, STEPS = 20_000, 100, 512, 16, 100
+
+
+def data() -> np.ndarray:
+    return (np.random.default_rng(0).random((ROWS, 784)) < 0.2).astype(np.float32)
+
+
+def engine(trainer: object, x: np.ndarray, batch: int, steps: int) -> Measure:
+    """Seconds per step of `steps` steps of the engine's compiled loop."""
+    plan = fit.Plan(trainer, lambda x, key: x, x, 1, batch, 0)  # type: ignore[arg-type]
+    one, on_device = mesh.data_mesh(1), jax.device_put(x)
+    progress = jax.jit(lambda x: fit.init(plan, x))(on_device)
+    indices = epochs.order(jax.random.key(0), len(x), batch)
+    keys = jax.random.key(1), jax.random.key(2)
+    advance = jax.jit(
+        lambda progress, x, first, last: epochs.advance(
+            plan.trainer, plan.transform, one, progress, x, indices, *keys, first, last
+        )
+    )
+
+    def measure() -> float:
+        began = time.perf_counter()
+        jax.block_until_ready(advance(progress, on_device, 0, steps))
+        return (time.perf_counter() - began) / steps
+
+    return measure
+
+
+def ours(x: np.ndarray) -> Measure:
+    net = MLP(hidden=(HIDDEN,))
+    trainer = GradientTrainer(model=VAE(encoder=net, decoder=net, latent=LATENT, start_at_mean=False))
+    return engine(trainer, x, BATCH, STEPS)
+
+
+def torch_step(x: np.ndarray, device: str, fused: bool, compiled: bool) -> Measure:
+    """The same step in PyTorch: eager, with fused Adam, or compiled as a whole."""
+    import torch
+    from torch import nn
+
+    encoder = nn.Sequential(nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * LATENT)).to(device)
+    decoder = nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 784)).to(device)
+    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=fused)
+    rows = torch.from_numpy(x).to(device)
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
+        mean, log_var = encoder(batch).chunk(2, dim=1)
+        z = mean + torch.exp(log_var / 2) * torch.randn_like(mean)
+        logits = decoder(z)
+        distortion = (nn.functional.softplus(logits) - batch * logits).sum(dim=1)
+        rate = 0.5 * (log_var.exp() + mean**2 - 1 - log_var).sum(dim=1)
+        return (distortion + rate).mean()
+
+    compute = torch.compile(loss) if compiled else loss
+
+    def measure() -> float:
+        order = torch.randperm(ROWS, device=device).reshape(-1, BATCH)
+        began = time.perf_counter()
+        for i in range(STEPS):
+            adam.zero_grad(set_to_none=True)
+            compute(rows[order[i]]).backward()
+            adam.step()
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / STEPS
+
+    return measure
+
+
+def contest(device: str) -> Contest:
+    x = data()
+    contenders = {'ours, engine': ours(x)}
+    notes: tuple[str, ...] = ()
+    try:
+        contenders['PyTorch eager'] = torch_step(x, device, False, False)
+        contenders['PyTorch fused Adam'] = torch_step(x, device, True, False)
+        contenders['PyTorch compiled'] = torch_step(x, device, True, True)
+    except ImportError:
+        notes = ('PyTorch is not installed (requirements-benchmark.txt)',)
+    want = {name: 1.2 for name in contenders if name.startswith('PyTorch')}
+    return Contest(
+        name='VAE 784-512-16, batch 100', unit='training step', contenders=contenders, want=want, notes=notes
+    )
