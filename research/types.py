@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import jax
@@ -113,9 +113,15 @@ class Scorer(Protocol):
 
 
 class Trainer(Protocol):
-    """How a model is fitted. All five are pure; the engine compiles them."""
+    """How a model is fitted. All are pure; the engine compiles them.
 
-    model: Any
+    `whole_epochs`: an epoch has to see every example, in any order (it adds up statistics).
+    """
+
+    whole_epochs: ClassVar[bool]
+
+    @property
+    def model(self) -> Any: ...
 
     def init(self, key: Key, x: Batch) -> Any: ...
     def step(self, state: Any, x: Batch, key: Key) -> tuple[Any, Metrics]: ...

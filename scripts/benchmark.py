@@ -23,13 +23,15 @@ def main(argv: list[str]) -> int:
     import jax
 
     from research.engine import cache, card
-    from scripts.benchmarks import mixture, ngram, starts, vae
+    from scripts.benchmarks import dcgan, mixture, ngram, starts, vae
     from scripts.benchmarks.contest import hold, table
 
     cache.enable()
     device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
     peers = ', '.join(f'{k} {v}' for k, v in card.versions().items() if k in ('python', 'jax', 'numpy'))
-    print(f'{card.device()}, {platform.processor() or platform.machine()}, {peers}{torch_version(device)}\n', flush=True)
+    print(
+        f'{card.device()}, {platform.processor() or platform.machine()}, {peers}{torch_version(device)}\n', flush=True
+    )
     made = {'vae': lambda: vae.contest(device), 'dcgan': lambda: dcgan.contest(device), 'mixture': mixture.contest}
     for name in chosen:
         if name in made:

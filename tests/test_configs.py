@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import jax
 import pytest
 
 from research.data import Music
@@ -33,7 +32,7 @@ def test_a_config_says_what_it_is(name: str) -> None:
     summary = configs.summary(name)
     assert 20 < len(summary) < 120
     assert summary == (importlib.import_module(f'configs.{name}').__doc__ or '').split('\n')[0]
-    assert summary.endswith('.')
+    assert summary[-1] in '.?'
     assert f'{name} ' in configs.listing()
 
 
@@ -68,20 +67,17 @@ def test_every_plain_field_of_a_config_can_be_set_to_its_own_value(name: str) ->
 def test_a_config_passes_every_check_on_its_data(name: str, request: pytest.FixtureRequest) -> None:
     """All that `train` does before it compiles, the shapes of every net included."""
     run = configs.build(name)
-    folder = None
-    if run.data.name not in EMBEDDED:
-        folder = request.getfixturevalue('likeness_dir' if isinstance(run.data, Music) else 'tfds_dir')
-    try:
-        data = run.data.load(folder)
-    except BadInput as error:
-        pytest.skip(f'the data of {name} are not here: {error}')
+    if (
+        run.data.name not in EMBEDDED
+    ):  # else where the environment says; skipped, with the reason, where it says nothing
+        request.getfixturevalue('likeness_dir' if isinstance(run.data, Music) else 'tfds_dir')
+    data = run.data.load()
     bound, plan = prepare(run, data)
     assert plan.steps >= 1
     assert None not in _waiting(bound)
     card = describe(bound, plan, data, name, configs.summary(name), ())
     assert card['parameters'] > 0
     assert card['network'] == ('vae' in name or 'gan' in name or 'transformer' in name)
-    assert len(jax.devices()) >= run.devices
 
 
 def _waiting(run: Run) -> list[Any]:

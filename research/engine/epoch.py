@@ -37,9 +37,14 @@ def stream(seed: int, name: str, epoch: int = 0) -> Key:
 def order(key: Key, examples: int, batch_size: int) -> Array:
     """A permutation cut into [steps, batch_size]; what does not fill a batch waits for another epoch's order."""
     steps = examples // batch_size
-    if steps == 1 and batch_size == examples:
-        return jnp.arange(examples)[None]
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
+
+
+def take(x: Batch, indices: Array | None, batch_size: int, i: Array) -> Batch:
+    """Batch `i`: the rows that `indices[i]` names, or the next `batch_size` rows where the order does not matter."""
+    if indices is None:
+        return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * batch_size, batch_size), x)
+    return jax.tree.map(lambda a: a[indices[i]], x)
 
 
 def advance(
@@ -48,16 +53,17 @@ def advance(
     mesh: Mesh,
     progress: Progress,
     x: Batch,
-    indices: Array,
+    indices: Array | None,
+    batch_size: int,
     key_data: Key,
     key_step: Key,
     first: Array,
     last: Array,
 ) -> Progress:
-    """Steps `first` .. `last` - 1 of the epoch whose batches are the rows of `indices`."""
+    """Steps `first` .. `last` - 1 of the epoch whose batches `take` gives."""
 
     def step(i: Array, carry: Progress) -> Progress:
-        raw = jax.tree.map(lambda a: a[indices[i]], x)
+        raw = take(x, indices, batch_size, i)
         batch = meshes.split_batch(transform(raw, jax.random.fold_in(key_data, i)), mesh)
         state, metrics = trainer.step(carry.state, batch, jax.random.fold_in(key_step, i))
         totals = jax.tree.map(jnp.add, carry.totals, metrics)

@@ -127,7 +127,17 @@ class Loop:
         self.name, self.quiet, self.piece, self.first_call = name, quiet, 1, True
         self.advance = jax.jit(
             lambda progress, x, indices, key_data, key_step, first, last: epochs.advance(
-                plan.trainer, plan.transform, mesh, progress, x, indices, key_data, key_step, first, last
+                plan.trainer,
+                plan.transform,
+                mesh,
+                progress,
+                x,
+                indices,
+                plan.batch_size,
+                key_data,
+                key_step,
+                first,
+                last,
             )
         )
         self.order = jax.jit(lambda key: epochs.order(key, plan.examples, plan.batch_size))
@@ -163,7 +173,7 @@ class Loop:
     def train(self, progress: Progress, epoch: int, step: int, bar: Bar, received: Callable[[], int]) -> Progress:
         """Steps `step` .. end of one epoch, in pieces."""
         plan = self.plan
-        indices = self.order(epochs.stream(plan.seed, 'order', epoch))
+        indices = None if plan.trainer.whole_epochs else self.order(epochs.stream(plan.seed, 'order', epoch))
         keys = epochs.stream(plan.seed, 'data', epoch), epochs.stream(plan.seed, 'step', epoch)
         while step < plan.steps:
             if received():

@@ -68,34 +68,39 @@ class GaussianMixture(Mixture):
         }
 
     def centre(self, params: Params) -> Array:
-        """The mixture's mean, [dims]. Squares taken about it stay accurate in float32, wherever the data lie."""
+        """The mixture's mean, [dims]: weighted, so that an empty component far away does not move it."""
         return jax.lax.stop_gradient(jax.nn.softmax(params['logits']) @ params['means'])
+
+    def centred(self, params: Params, x: Array) -> tuple[Array, Array, Array]:
+        """Examples and means less one common point, which keeps expanded squares accurate in float32, and that point."""
+        centre = self.centre(params)
+        return flat(x) - centre, params['means'] - centre, centre
 
     def log_joint(self, params: Params, x: Array) -> Array:
         """-1/2 sum_d [(x - m)^2 / v + log v + log 2 pi] + log w, the square expanded into two matrix products."""
-        x, means, log_v = flat(x), params['means'], jnp.logaddexp(params['log_variances'], jnp.log(self.variance_floor))
-        centre = self.centre(params)
-        x, means, precision = x - centre, means - centre, jnp.exp(-log_v)
-        square = (x**2) @ precision.T - 2 * x @ (means * precision).T + (means**2 * precision).sum(axis=1)
+        x, means, _ = self.centred(params, x)
+        log_v = jnp.logaddexp(params['log_variances'], jnp.log(self.variance_floor))
+        precision = jnp.exp(-log_v)
+        square = (x * x) @ precision.T - 2 * x @ (means * precision).T + (means**2 * precision).sum(axis=1)
         constant = log_v.sum(axis=1) + x.shape[1] * LOG_2PI
         return jax.nn.log_softmax(params['logits']) - 0.5 * (square + constant)
 
     def statistics(self, params: Params, x: Array) -> tuple[dict[str, Array], Metrics]:
+        """Weights, sums and sums of squares of the centred examples under each component."""
         r, log_p = self.responsibilities(params, x)
-        x = flat(x) - self.centre(params)
+        x, _, _ = self.centred(params, x)
         return {'weight': r.sum(axis=0), 'sum': r.T @ x, 'square': r.T @ (x * x)}, {'loss': -log_p.mean()}
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:
         """M step. A component that lost all its weight keeps its place, and its weight goes to zero."""
-        weight = statistics['weight']
+        weight, centre = statistics['weight'], self.centre(params)
         alive = (weight > 1e-6)[:, None]
         n = jnp.maximum(weight, 1e-6)[:, None]
-        shift = statistics['sum'] / n  # from the centre that the statistics were taken about
-        means = self.centre(params) + shift
-        variances = jnp.maximum(statistics['square'] / n - shift**2, 1e-12)
+        means = statistics['sum'] / n
+        variances = jnp.maximum(statistics['square'] / n - means**2, 1e-12)
         return {
             'logits': jnp.log(jnp.maximum(weight, 1e-6)),
-            'means': jnp.where(alive, means, params['means']),
+            'means': jnp.where(alive, centre + means, params['means']),
             'log_variances': jnp.where(alive, jnp.log(variances), params['log_variances']),
         }
 

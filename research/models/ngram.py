@@ -30,17 +30,28 @@ def look_up(level: Level, parent: Array, symbol: Array, values: int) -> Array:
     return jnp.where((level['codes'][place] == code) & (code != NOTHING), place, -1)
 
 
-def count(code: Array, weight: Array, parents: int, capacity: int, values: int) -> Level:
-    """One level of the trie from the codes of all its grams, each counted `weight` times."""
-    code, weight = jax.lax.sort((code.reshape(-1), weight.reshape(-1)), num_keys=1)
-    first = jnp.concatenate([jnp.ones(1, bool), code[1:] != code[:-1]])
-    rank = jnp.where(code == NOTHING, capacity, jnp.cumsum(first) - 1)
-    codes = jnp.full(capacity, NOTHING).at[rank].set(code, mode='drop')
-    counts = jnp.zeros(capacity, jnp.int32).at[rank].add(weight, mode='drop')
-    parent = jnp.where(codes == NOTHING, parents, codes // values)
-    total = jnp.zeros(parents, jnp.int32).at[parent].add(counts, mode='drop')
-    types = jnp.zeros(parents, jnp.int32).at[parent].add((counts > 0).astype(jnp.int32), mode='drop')
-    return {'codes': codes, 'counts': counts, 'total': total, 'types': types}
+def count(parent: Array, symbol: Array, weight: Array, parents: int, capacity: int, values: int) -> tuple[Level, Array]:
+    """One level of the trie from all its grams, each counted `weight` times, and the id of each gram (-1: none).
+
+    One array is sorted and the counts are scattered to the ids: sorting pairs takes XLA six times as long on CPU.
+    """
+    code = jnp.where((parent >= 0) & (symbol >= 0), parent * values + symbol, NOTHING).reshape(-1)
+    ordered = jnp.sort(code)
+    first = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
+    rank = jnp.where(ordered == NOTHING, capacity, jnp.cumsum(first) - 1)
+    level = {'codes': jnp.full(capacity, NOTHING).at[rank].set(ordered, mode='drop')}
+    ids = look_up(level, parent, symbol, values)
+    place = jnp.where(ids < 0, capacity, ids)
+    counts = jnp.zeros(capacity, jnp.int32).at[place].add(weight, mode='drop')
+    above = jnp.where(level['codes'] == NOTHING, parents, level['codes'] // values)
+    total = jnp.zeros(parents, jnp.int32).at[above].add(counts, mode='drop')
+    types = jnp.zeros(parents, jnp.int32).at[above].add((counts > 0).astype(jnp.int32), mode='drop')
+    return level | {'counts': counts, 'total': total, 'types': types}, ids
+
+
+def delayed(ids: Array) -> Array:
+    """The ids [windows, time] of one position earlier: what was there when the next symbol came."""
+    return jnp.concatenate([jnp.full((ids.shape[0], 1), -1, jnp.int32), ids[:, :-1]], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,44 +90,33 @@ class NGram:
         weight = jnp.broadcast_to((jnp.arange(x.shape[1]) >= self.context).astype(jnp.int32), x.shape)
         parent, parents, levels = jnp.zeros_like(x), 1, {}
         for k in range(1, self.order + 1):
-            code = jnp.where((parent >= 0) & (x >= 0), parent * self.values + x, NOTHING)
             capacity = min(x.size, self.values**k)
-            levels[f'{k}'] = count(code, weight, parents, capacity, self.values)
-            ids = look_up(levels[f'{k}'], parent, x, self.values)
-            parent = jnp.concatenate([jnp.full((x.shape[0], 1), -1, jnp.int32), ids[:, :-1]], axis=1)
-            parents = capacity
+            levels[f'{k}'], ids = count(parent, x, weight, parents, capacity, self.values)
+            parent, parents = delayed(ids), capacity
         return levels, {}
 
     def solve(self, params: Params, statistics: Params) -> Params:
         return statistics
 
-    def mix(self, params: Params, contexts: list[Array], symbol: Array) -> tuple[Array, list[Array]]:
-        """p(symbol | context) at the highest order, and the ids of the grams that end in `symbol`.
+    def refine(self, level: Level, context: Array, symbol: Array, p: Array | float) -> tuple[Array, Array]:
+        """The recursion, one order up: p(symbol | context) from that of the shorter context, and the id of the gram.
 
-        `contexts[j]` is the id of the last j symbols (-1: unseen), of a shape that broadcasts with `symbol`.
+        `context` holds the ids of contexts (-1: never seen), of a shape that broadcasts with `symbol`.
         """
-        p, ids = jnp.float32(1 / self.values), [jnp.zeros_like(symbol)]
-        for k in range(1, self.order + 1):
-            level, context = params[f'{k}'], contexts[k - 1]
-            gram = look_up(level, context, symbol, self.values)
-            seen = context >= 0
-            total = jnp.where(seen, level['total'][context], 0)
-            types = jnp.where(seen, level['types'][context], 0)
-            found = jnp.where(gram >= 0, level['counts'][gram], 0)
-            p = jnp.where(total > 0, (found + types * p) / jnp.maximum(total + types, 1), p)
-            ids.append(gram)
-        return p, ids
+        gram = look_up(level, context, symbol, self.values)
+        total = jnp.where(context >= 0, level['total'][context], 0)
+        types = jnp.where(context >= 0, level['types'][context], 0)
+        found = jnp.where(gram >= 0, level['counts'][gram], 0)
+        return jnp.where(total > 0, (found + types * p) / jnp.maximum(total + types, 1), p), gram
 
     def log_prob(self, params: Params, x: Array, key: Key) -> Array:
         """Nats of each window's scored symbols given the context before them, [windows]."""
         x = x.astype(jnp.int32)
-        contexts = [jnp.zeros_like(x)]
-        for k in range(1, self.order):
-            before = jnp.concatenate([jnp.full((x.shape[0], 1), -1), contexts[k - 1][:, :-1]], axis=1)
-            ids = look_up(params[f'{k}'], contexts[0] if k == 1 else before, x, self.values)
-            contexts.append(ids)
-        shifted = [jnp.concatenate([jnp.full((x.shape[0], 1), -1), c[:, :-1]], axis=1) for c in contexts[1:]]
-        p, _ = self.mix(params, [contexts[0], *shifted], x)
+        p: Array | float = 1 / self.values
+        context = jnp.zeros_like(x)
+        for k in range(1, self.order + 1):
+            p, gram = self.refine(params[f'{k}'], context, x, p)
+            context = delayed(gram)
         return jnp.where(x >= 0, jnp.log(p), 0.0)[:, self.context :].sum(axis=1)
 
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
@@ -125,9 +125,13 @@ class NGram:
         every = jnp.arange(self.values)[None]  # [1, values]
 
         def step(contexts: list[Array], i: Array) -> tuple[list[Array], Array]:
-            p, ids = self.mix(params, contexts, every)  # [n, values]
+            p: Array | float = 1 / self.values
+            grams = []
+            for k, context in enumerate(contexts, start=1):
+                p, gram = self.refine(params[f'{k}'], context, every, p)  # [n, values]
+                grams.append(gram)
             symbol = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(p))[:, None]
-            return [root] + [jnp.take_along_axis(g, symbol, axis=1) for g in ids[1 : self.order]], symbol[:, 0]
+            return [root] + [jnp.take_along_axis(gram, symbol, axis=1) for gram in grams[:-1]], symbol[:, 0]
 
         start = [root] + [jnp.full((n, 1), -1, jnp.int32)] * (self.order - 1)
         return jax.lax.scan(step, start, jnp.arange(shape[0]))[1].T

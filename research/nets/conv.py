@@ -9,10 +9,11 @@ so `down` = dT/dmap (convolution), `up` = dT/dimage (transposed convolution) and
 linear in its two arguments and the derivative of each is the other two, hence every function here has derivatives of
 every order in reverse mode (the gradient penalty of a Wasserstein GAN needs two). Forward mode is not offered.
 
-Why not XLA's convolution everywhere: on CPU the derivatives it takes of `lax.conv_transpose` are slow (a DCGAN step on
-28x28, batch 64, two cores: 302 ms with flax's layers, 97 ms with these), and within `lax.scan`, where a whole epoch
-lives, all its convolutions are 5 to 6 times slower still. So on CPU each face is matrix products (columns.py);
-a GPU or TPU keeps `lax.conv_general_dilated`. `jax.lax.platform_dependent` chooses while lowering.
+Why not XLA's convolution everywhere: on CPU the derivatives it takes of `lax.conv_transpose` are slow, and within
+`lax.scan`, where a whole epoch lives, so is each convolution. A DCGAN step (28x28, batch 64, kernels 4x4, two cores)
+takes 302 ms with flax's layers in a loop and 1558 ms in a scan; with these faces lowered to XLA's convolution 108 ms
+in a loop and 1562 ms in a scan; with them as matrix products (columns.py) 96 ms in a scan; in PyTorch 95 to 101 ms.
+A GPU or TPU keeps `lax.conv_general_dilated`; `jax.lax.platform_dependent` chooses while lowering.
 """
 
 from __future__ import annotations

@@ -30,15 +30,14 @@ def data() -> tuple[np.ndarray, str]:
 
 def ours(x: np.ndarray) -> Measure:
     trainer = EMTrainer(model=GaussianMixture(components=COMPONENTS, variance_floor=FLOOR))
-    plan = fit.Plan(trainer, lambda x, key: x, x, 1, 2000, 0)
+    plan = fit.Plan(trainer, lambda x, key: x, x, 1, 1000, 0)
     one, on_device = mesh.data_mesh(1), jax.device_put(x)
     start = jax.jit(lambda x: fit.init(plan, x))(on_device)
-    indices = epochs.order(jax.random.key(0), ROWS, plan.batch_size)
     keys = jax.random.key(1), jax.random.key(2)
 
     @jax.jit
     def iteration(progress: epochs.Progress, x: jax.Array) -> epochs.Progress:
-        after = epochs.advance(trainer, plan.transform, one, progress, x, indices, *keys, 0, plan.steps)
+        after = epochs.advance(trainer, plan.transform, one, progress, x, None, plan.batch_size, *keys, 0, plan.steps)
         return after._replace(state=trainer.end_epoch(after.state)[0])
 
     def measure() -> float:

@@ -43,7 +43,9 @@ def report(repeats: int) -> str:
     for name, seconds, wanted in (('cold', cold, 8.0), ('warm', warm, 5.0)):
         median = sorted(seconds)[len(seconds) // 2]
         shown = ', '.join(f'{s:.1f}' for s in seconds)
-        lines.append(f'  {name}  {median:5.1f} s  ({shown})  wanted at most {wanted:.0f}: {"yes" if median <= wanted else "NO"}')
+        lines.append(
+            f'  {name}  {median:5.1f} s  ({shown})  wanted at most {wanted:.0f}: {"yes" if median <= wanted else "NO"}'
+        )
     return '\n'.join([*lines, *mnist()])
 
 

@@ -30,7 +30,7 @@ def engine(trainer: object, x: np.ndarray, batch: int, steps: int) -> Measure:
     keys = jax.random.key(1), jax.random.key(2)
     advance = jax.jit(
         lambda progress, x, first, last: epochs.advance(
-            plan.trainer, plan.transform, one, progress, x, indices, *keys, first, last
+            plan.trainer, plan.transform, one, progress, x, indices, batch, *keys, first, last
         )
     )
 

@@ -104,7 +104,7 @@ def test_two_damaged_are_passed_over_and_forgotten(tmp_path: Path) -> None:
     for number in ('2', '3'):
         truncate(folder / 'checkpoints' / number)
     book = Checkpoints(folder)
-    state, place, lost = book.restore(template())
+    _, place, lost = book.restore(template())
     assert (place, len(lost)) == (Place(1, 0), 2)
     book.forget(1)
     assert book.latest() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,8 +33,14 @@ def test_every_example_is_seen_in_some_epoch() -> None:
     assert seen == set(range(50))
 
 
-def test_all_the_data_in_one_batch_keep_their_order() -> None:
-    np.testing.assert_array_equal(order(0, 0, 20, 20), np.arange(20)[None])
+@pytest.mark.parametrize('i', [0, 2])
+def test_a_batch_is_the_rows_of_the_order_or_the_next_ones(i: int) -> None:
+    x = {'image': jnp.arange(24).reshape(12, 2), 'label': jnp.arange(12)}
+    rows = jnp.asarray(order(0, 0, 12, 4))
+    shuffled = epoch.take(x, rows, 4, jnp.int32(i))
+    np.testing.assert_array_equal(shuffled['label'], rows[i])
+    np.testing.assert_array_equal(shuffled['image'], x['image'][rows[i]])
+    np.testing.assert_array_equal(epoch.take(x, None, 4, jnp.int32(i))['label'], np.arange(4 * i, 4 * i + 4))
 
 
 def test_no_two_uses_of_randomness_share_a_key() -> None:

@@ -114,7 +114,7 @@ def test_the_handlers_of_before_are_put_back() -> None:
 
 
 def test_a_second_control_c_acts_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), fit.signals() as received:  # noqa: PT012 - the second one raises
+    with pytest.raises(KeyboardInterrupt), fit.signals() as received:
         os.kill(os.getpid(), signal.SIGINT)
         assert received() == signal.SIGINT
         os.kill(os.getpid(), signal.SIGINT)

@@ -251,7 +251,17 @@ def test_what_waits_for_the_data_is_filled_in_and_nothing_else() -> None:
     domain = Domain(kind='integer', shape=(4, 4, 1), values=17)
     waiting = dataclasses.replace(run(), trainer=GradientTrainer(model=VAE(likelihood=Categorical())))
     assert override.bind(waiting, domain).trainer.model.likelihood.levels == 17
-    chosen = dataclasses.replace(run(), trainer=GradientTrainer(model=VAE(likelihood=Categorical(levels=3))))
-    assert override.bind(chosen, domain) == chosen
-    assert override.bind(run(), domain) is not None
-    assert override.bind(waiting.trainer.model.encoder, domain) is waiting.trainer.model.encoder
+    assert override.bind(run(), domain) == run()
+    net = waiting.trainer.model.encoder
+    assert override.bind(net, domain) is net
+
+
+@pytest.mark.parametrize('levels', [3, 17])
+def test_what_the_data_decide_may_only_be_set_to_what_they_say(levels: int) -> None:
+    domain = Domain(kind='integer', shape=(4, 4, 1), values=17)
+    chosen = dataclasses.replace(run(), trainer=GradientTrainer(model=VAE(likelihood=Categorical(levels=levels))))
+    if levels == 17:
+        assert override.bind(chosen, domain) == chosen
+        return
+    with pytest.raises(BadInput, match=r'trainer\.model\.likelihood\.levels=3: the data decide this, and say 17'):
+        override.bind(chosen, domain)

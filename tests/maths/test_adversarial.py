@@ -40,7 +40,9 @@ def test_wasserstein_is_the_difference_of_means() -> None:
     assert float(Wasserstein().generator(LOGITS)) == pytest.approx(-0.5, rel=1e-6)
 
 
-@pytest.mark.parametrize('game', [NonSaturating(), Hinge(), Wasserstein()], ids=['non_saturating', 'hinge', 'wasserstein'])
+@pytest.mark.parametrize(
+    'game', [NonSaturating(), Hinge(), Wasserstein()], ids=['non_saturating', 'hinge', 'wasserstein']
+)
 def test_the_generator_wants_higher_logits_and_the_critic_lower_ones(game: Adversary) -> None:
     """Also at logits of +-100, where a generator that minimised log(1 - D) would learn nothing."""
     fake = jnp.array([-100.0, -0.5, 0.5])

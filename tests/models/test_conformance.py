@@ -103,7 +103,7 @@ def test_an_epoch_may_be_cut_anywhere(case: Case) -> None:
     mesh = meshes.data_mesh(1)
     advance = jax.jit(
         lambda progress, first, last: epochs.advance(
-            p.trainer, p.transform, mesh, progress, jnp.asarray(case.x), indices, *keys, first, last
+            p.trainer, p.transform, mesh, progress, jnp.asarray(case.x), indices, case.batch_size, *keys, first, last
         )
     )
     steps = p.steps

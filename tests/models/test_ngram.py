@@ -49,7 +49,9 @@ def fitted(text: np.ndarray, length: int = 16, order: int = ORDER, context: int 
 def each(text: np.ndarray, params: Any, order: int) -> np.ndarray:
     """log p of every symbol of the text given those before it: windows of one symbol."""
     model = NGram(order=order, context=CONTEXT, values=VALUES)
-    return np.asarray(model.log_prob(params, jnp.asarray(windows(text.astype(np.int16), 0, len(text), 1, CONTEXT)), KEY))
+    return np.asarray(
+        model.log_prob(params, jnp.asarray(windows(text.astype(np.int16), 0, len(text), 1, CONTEXT)), KEY)
+    )
 
 
 @pytest.fixture(scope='module')
@@ -133,7 +135,9 @@ def test_a_text_begins_as_its_first_symbol_alone_would(trie: Any) -> None:
     assert stats.chisquare(np.bincount(first, minlength=VALUES), expected).pvalue > 1e-4
 
 
-@pytest.mark.skipif(not tfds.available('tiny_shakespeare'), reason='TFDS_DATA_DIR is not set or has no tiny_shakespeare')
+@pytest.mark.skipif(
+    not tfds.available('tiny_shakespeare'), reason='TFDS_DATA_DIR is not set or has no tiny_shakespeare'
+)
 def test_tiny_shakespeare_gives_the_published_figures() -> None:
     """Orders 1 to 5 from one trie of order 5: its first levels are the tries of the lower orders."""
     data = Text(name='tiny_shakespeare', length=1024, context=7).load()

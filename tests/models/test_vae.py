@@ -1,0 +1,120 @@
+"""A VAE whose exact posterior is known scores exactly; its loss is the paper's, term by term."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
+from research.models.vae import VAE
+from research.nets.mlp import MLP
+from research.types import Domain
+
+KEY = jax.random.key(0)
+LINEAR = MLP(hidden=())
+W, B, S = 1.5, 0.4, 0.8  # x = W z + B + S e
+
+
+def linear(slope: list[float], bias: list[float]) -> dict[str, Any]:
+    return {'params': {'Dense_0': {'kernel': jnp.array([slope]), 'bias': jnp.array(bias)}}}
+
+
+def factor_analysis(wrong: float = 0.0) -> tuple[VAE, dict[str, Any]]:
+    """One latent, one variable: the posterior is N(W (x - B) / (W^2 + S^2), S^2 / (W^2 + S^2)), its mean off by `wrong`."""
+    total = W**2 + S**2
+    params = {
+        'encoder': linear([W / total, 0], [-W * B / total + wrong, float(np.log(S**2 / total))]),
+        'decoder': linear([W], [B - 0.1]),
+        'constants': {'offset': jnp.array([0.1])},
+    }
+    return VAE(encoder=LINEAR, decoder=LINEAR, likelihood=Gaussian(scale=S), latent=1), params
+
+
+X = jnp.array([[-2.0], [0.3], [1.7]])
+EXACT = stats.norm.logpdf(np.asarray(X[:, 0]), B, np.hypot(W, S))
+
+
+@pytest.mark.parametrize('samples', [1, 7])
+def test_with_the_exact_posterior_any_number_of_samples_scores_exactly(samples: int) -> None:
+    """All importance weights are then p(x)."""
+    model, params = factor_analysis()
+    score = dataclasses.replace(model, score_samples=samples, score_chunk=3).log_prob
+    np.testing.assert_allclose(jax.jit(score)(params, X, KEY), EXACT, rtol=1e-4)
+
+
+def test_with_another_posterior_the_bound_is_below_and_closes() -> None:
+    model, params = factor_analysis(wrong=0.3)
+
+    def mean(samples: int, repeats: int) -> np.ndarray:
+        score = dataclasses.replace(model, score_samples=samples, score_chunk=100).log_prob
+        return np.asarray(jax.jit(jax.vmap(lambda key: score(params, X, key)))(jax.random.split(KEY, repeats))).mean(
+            axis=0
+        )
+
+    elbo = EXACT - 0.3**2 / (2 * S**2 / (W**2 + S**2))  # the gap is KL(q || posterior)
+    np.testing.assert_allclose(mean(1, 4000), elbo, atol=0.06)
+    np.testing.assert_allclose(mean(2000, 10), EXACT, atol=0.02)
+
+
+def test_the_mean_loss_is_minus_the_log_likelihood_at_the_exact_posterior() -> None:
+    model, params = factor_analysis()
+    losses = jax.jit(jax.vmap(lambda key: model.loss(params, X, key).loss))(jax.random.split(KEY, 4000))
+    error = float(losses.std()) / np.sqrt(4000)
+    assert abs(float(losses.mean()) + EXACT.mean()) < 4 * error
+
+
+def test_beta_weighs_the_rate_and_nothing_else() -> None:
+    model, params = factor_analysis(wrong=0.3)
+    for beta in (0.0, 1.0, 4.0):
+        result = jax.jit(dataclasses.replace(model, beta=beta).loss)(params, X, KEY)
+        distortion, rate = float(result.metrics['distortion']), float(result.metrics['rate'])
+        assert float(result.loss) == pytest.approx(distortion + beta * rate, rel=1e-5)
+        mean, log_var = model.encode(params, X)
+        expected = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var).sum(axis=1).mean()
+        assert rate == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_samples_and_reconstructions_of_the_linear_model_are_its_own() -> None:
+    model, params = factor_analysis()
+    x = np.asarray(jax.jit(lambda params: model.sample(params, KEY, 20_000, (1,)))(params))
+    assert stats.kstest(x[:, 0], stats.norm(B, np.hypot(W, S)).cdf).pvalue > 1e-4
+    seen = jax.jit(lambda params: model.picture(params, KEY, 20_000, (1,)))(params)
+    assert stats.kstest(np.asarray(seen)[:, 0], stats.norm(B, W).cdf).pvalue > 1e-4  # without the noise
+    posterior = W * (np.asarray(X) - B) / (W**2 + S**2)
+    np.testing.assert_allclose(model.reconstruct(params, X), W * posterior + B, rtol=1e-4, atol=1e-5)
+
+
+def test_the_decoder_starts_at_the_marginals() -> None:
+    """With the net's own output at zero, every z gives each pixel's (smoothed) frequency."""
+    x = (np.random.default_rng(0).random((50, 2, 2)) < [[0.1, 0.9], [0.5, 0.5]]).astype(np.float32)
+    model = VAE(encoder=LINEAR, decoder=LINEAR, latent=2)
+    params = model.init(KEY, jnp.asarray(x))
+    frequency = model.likelihood.mean(model.decode(params, jnp.zeros((1, 2)), (2, 2)))[0]
+    np.testing.assert_allclose(frequency, (x.sum(axis=0) + 1) / 52, rtol=1e-5)
+    plain = dataclasses.replace(model, start_at_mean=False).init(KEY, jnp.asarray(x))
+    np.testing.assert_array_equal(plain['constants']['offset'], np.zeros((2, 2)))
+
+
+def test_batch_statistics_of_both_nets_come_back_from_the_loss() -> None:
+    net = MLP(hidden=(4,), batch_norm=True)
+    model, x = VAE(encoder=net, decoder=net, latent=2), (jax.random.uniform(KEY, (8, 3)) < 0.5).astype(jnp.float32)
+    params = model.init(KEY, x)
+    mutable = jax.jit(model.loss)(params, x, KEY).mutable
+    for name in ('encoder', 'decoder'):
+        old, new = params[name]['batch_stats'], mutable[name]['batch_stats']
+        assert str(jax.tree.structure(old)) == str(jax.tree.structure(new))
+        assert all((a != b).any() for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True))
+
+
+def test_what_it_cannot_score_is_said() -> None:
+    assert VAE().fits(Domain(kind='binary', shape=(2,))) is None
+    assert 'Bernoulli' in str(VAE(likelihood=Bernoulli()).fits(Domain(kind='integer', shape=(2,), values=3)))
+    for likelihood in (Categorical(levels=17), DiscretisedLogistic(levels=17)):
+        assert VAE(likelihood=likelihood).fits(Domain(kind='integer', shape=(2,), values=17)) is None
+        assert '256' in str(VAE(likelihood=likelihood).fits(Domain(kind='integer', shape=(2,), values=256)))
