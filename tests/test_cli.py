@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from scripts import evaluate, report, sample, train
 from tests.command import Command, caller
-from tests.runs import SMALL, card, digits, epochs, snapshot
+from tests.runs import SMALL, digits, epochs, snapshot
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = ('jax', 'flax', 'optax', 'scipy', 'sklearn', 'tensorflow_datasets', 'orbax')
@@ -205,69 +204,6 @@ def test_sample_refuses_what_it_cannot_write(trained: Path, tmp_path: Path, comm
     assert 'only samples of text' in command(sample, trained, '--length', '9', '--out', tmp_path / 'x.png').err
     assert 'not a run folder' in command(sample, tmp_path, '--out', tmp_path / 'x.png').err
     assert [path.name for path in tmp_path.iterdir()] == ['d.png']
-
-
-def changed(found: dict[str, Any], path: str, value: Any) -> str:
-    """A card as text with one value at a dotted path replaced, or taken out where the value is ..."""
-    node: Any = found
-    *inner, last = path.split('.')
-    for name in inner:
-        node = node[name]
-    if value is ...:
-        del node[last]
-    else:
-        node[last] = value
-    return json.dumps(found)
-
-
-CARDS: list[tuple[str, Any, str]] = [
-    ('run.trainer.model.class', 'os.system', "'os.system' is no class of this version"),
-    ('run.trainer.class', 'research.run.shutil', 'is no class of this version'),
-    ('run.class', 'research.models.vae.VAE', 'unexpected keyword'),
-    ('run.trainer.model.latent', 'many', "trainer.model.latent='many': expected a whole number"),
-    ('run.trainer.model.latent', -3, 'expected a value at least 1'),
-    ('run.trainer.model.encoder', None, 'trainer.model.encoder=None: expected'),
-    ('run.trainer.model.encoder', {'class': 'research.data.toy.Toy'}, 'card.json'),
-    ('run.trainer.model.encoder.hidden', [8, [8]], 'expected whole numbers'),
-    ('run.trainer', ..., 'card.json'),
-    ('run', [], 'run is missing or of another type'),
-    ('format', 99, 'format 99, and this version reads up to'),
-    ('format', 'x', 'format is missing or of another type'),
-    ('train_shape', [], 'card.json'),
-    ('train_shape', [[1, 'x'], 'float32'], 'card.json'),
-    ('train_shape', [[1400, 8, 8, 1], 'evil'], 'card.json'),
-    ('data', {}, 'card.json'),
-    ('domain', {'kind': 'unit'}, 'card.json'),
-]
-
-
-@pytest.mark.parametrize(('path', 'value', 'said'), CARDS, ids=[f'{path}={value}' for path, value, _ in CARDS])
-def test_a_card_that_makes_no_sense_is_refused(
-    path: str, value: Any, said: str, trained: Path, tmp_path: Path, command: Command
-) -> None:
-    folder = Path(shutil.copytree(trained, tmp_path / 'run'))
-    (folder / 'card.json').write_text(changed(card(trained), path, value))
-    done = command(sample, folder, '--n', '1', '--out', tmp_path / 'x.npz')
-    assert done.code == 2, done.out
-    (error,) = done.err.splitlines()
-    assert 'card.json' in error
-    assert said in error
-    assert not (tmp_path / 'x.npz').exists()
-
-
-@pytest.mark.parametrize('text', ['', '{', '[]', '"run"', '[' * 100_000, '{"run": {}}'])
-def test_a_garbled_card_is_refused(text: str, trained: Path, tmp_path: Path, command: Command) -> None:
-    folder = tmp_path / 'run'
-    folder.mkdir()
-    (folder / 'card.json').write_text(text)
-    for done in (
-        command(evaluate, folder),
-        command(train, 'vae_digits', *SMALL, '--out', folder, '--resume'),
-        command(train, 'vae_digits', *SMALL, '--out', folder, '--overwrite'),
-    ):
-        assert done.code == 2
-        assert str(folder / 'card.json') in done.err
-    assert [path.name for path in folder.iterdir()] == ['card.json']
 
 
 def test_data_that_changed_since_training_are_not_scored(tmp_path: Path, command: Command) -> None:

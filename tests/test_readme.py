@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -59,7 +60,7 @@ def test_the_other_commands_are_scripts_and_installations_that_exist() -> None:
             assert (ROOT / words[0]).stat().st_mode & 0o100
             continue
         assert words[:2] == ['pip', 'install'], line
-        files = [word for flag, word in zip(words, words[1:], strict=False) if flag in ('-r', '-c')]
+        files = [word for flag, word in itertools.pairwise(words) if flag in ('-r', '-c')]
         assert files and all((ROOT / name).is_file() for name in files)
         assert {'jax[cuda13]': 'jax-cuda13-plugin==', 'jax[tpu]': 'libtpu=='}[words[-1]] in lock
 

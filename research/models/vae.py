@@ -93,10 +93,6 @@ class VAE:
         key_z, key_x = jax.random.split(key)
         return self.likelihood.sample(self.decode(params, jax.random.normal(key_z, (n, self.latent)), shape), key_x)
 
-    def picture(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
-        """[n, *shape] means of p(x | z), z ~ N(0, I): what papers show, smoother than a sample."""
-        return self.likelihood.mean(self.decode(params, jax.random.normal(key, (n, self.latent)), shape))
-
     def reconstruct(self, params: Params, x: Array) -> Array:
         """Mean of p(x | z) at the mean of q(z | x)."""
         return self.likelihood.mean(self.decode(params, self.encode(params, x)[0], x.shape[1:]))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from research.models.language import LanguageModel
 from research.nets.attention import Transformer
@@ -59,6 +60,15 @@ def test_the_loss_is_the_mean_score_of_a_symbol_and_padding_is_none(net: Any) ->
     assert loss == pytest.approx(-log_p.sum() / (7 + 7 + 4), rel=1e-5)
     short = np.asarray(jax.jit(model.log_prob)(params, x[2:, :6], KEY))
     np.testing.assert_allclose(log_p[2:], short, rtol=1e-4)
+
+
+@nets
+def test_a_score_is_the_softmax_of_what_the_net_says_one_position_earlier(net: Any) -> None:
+    model, x = model_of(net, context=2), np.array(jax.random.randint(KEY, (3, 9), 0, VALUES))
+    params = started(model, 9)
+    logits = np.asarray(jax.jit(lambda x: net.apply(params['net'], x, (8, VALUES)))(x[:, :-1]), np.float64)
+    expected = [sum(log_softmax(logits[b, t - 1])[x[b, t]] for t in range(2, 9)) for b in range(3)]
+    np.testing.assert_allclose(jax.jit(model.log_prob)(params, x, KEY), expected, rtol=1e-4)
 
 
 @nets
