@@ -16,7 +16,7 @@ class Independent:
     """p(x) = prod_d p(x_d). With Bernoulli variables, P(x_d = 1) = (ones + smoothing) / (n + 2 smoothing)."""
 
     likelihood: Likelihood = Bernoulli()
-    smoothing: float = ranged(1.0, at_least=0)
+    smoothing: float = ranged(1.0, above=0)
 
     log_prob_kind: ClassVar[Kind] = 'exact'
     network: ClassVar[bool] = False

@@ -35,14 +35,15 @@ def trainer() -> AdversarialTrainer:
 
 def flax_layers(x: np.ndarray) -> Measure:
     """The same trainer with flax's layers in place of ours, one compiled step at a time."""
-    ours: Any = (dcgan.Conv, dcgan.ConvTranspose)
+    layers: Any = dcgan  # the module, whose two layers are exchanged while the step is traced
+    ours = layers.Conv, layers.ConvTranspose
     plan = fit.Plan(trainer(), lambda x, key: x, x, 1, BATCH, 0)
-    dcgan.Conv, dcgan.ConvTranspose = _positional(nn.Conv), _positional(nn.ConvTranspose)  # type: ignore[misc,assignment]
-    try:  # the layers are looked up while the step is traced
+    layers.Conv, layers.ConvTranspose = _positional(nn.Conv), _positional(nn.ConvTranspose)
+    try:
         state = jax.jit(lambda x: fit.init(plan, x))(x).state
         step = jax.jit(plan.trainer.step).lower(state, x[:BATCH], jax.random.key(0)).compile()
     finally:
-        dcgan.Conv, dcgan.ConvTranspose = ours
+        layers.Conv, layers.ConvTranspose = ours
     batches = [jax.device_put(x[i * BATCH : (i + 1) * BATCH]) for i in range(STEPS)]
 
     def measure() -> float:
@@ -120,7 +121,8 @@ def torch_step(x: np.ndarray, device: str) -> Measure:
 def contest(device: str) -> Contest:
     x = data()
     contenders = {'ours, engine': engine(trainer(), x, BATCH, STEPS), 'XLA convolution, loop': flax_layers(x)}
-    want, notes = {'XLA convolution, loop': 2.5} if device == 'cpu' else {}, ()
+    want = {'XLA convolution, loop': 2.5} if device == 'cpu' else {}
+    notes: tuple[str, ...] = ()
     try:
         contenders['PyTorch eager'] = torch_step(x, device)
         want['PyTorch eager'] = 1.0

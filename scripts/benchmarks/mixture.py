@@ -6,6 +6,7 @@ import time
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from research.data import Images
@@ -34,10 +35,11 @@ def ours(x: np.ndarray) -> Measure:
     one, on_device = mesh.data_mesh(1), jax.device_put(x)
     start = jax.jit(lambda x: fit.init(plan, x))(on_device)
     keys = jax.random.key(1), jax.random.key(2)
+    first, last = jnp.int32(0), jnp.int32(plan.steps)
 
     @jax.jit
     def iteration(progress: epochs.Progress, x: jax.Array) -> epochs.Progress:
-        after = epochs.advance(trainer, plan.transform, one, progress, x, None, plan.batch_size, *keys, 0, plan.steps)
+        after = epochs.advance(trainer, plan.transform, one, progress, x, None, plan.batch_size, *keys, first, last)
         return after._replace(state=trainer.end_epoch(after.state)[0])
 
     def measure() -> float:
