@@ -38,11 +38,11 @@ class Mixture:
         loss = -self.log_prob(params, x, key).mean()
         return Objective(loss, {'loss': loss})
 
-    def responsibilities(self, params: Params, x: Array) -> tuple[Array, Array]:
-        """E step: p(k | x) [batch, components] and log p(x) [batch]."""
-        joint = self.log_joint(params, x)
-        total = jax.nn.logsumexp(joint, axis=1)
-        return jnp.exp(joint - total[:, None]), total
+
+def responsibilities(joint: Array) -> tuple[Array, Array]:
+    """E step: p(k | x) [batch, components] and log p(x) [batch] from the log-joint."""
+    total = jax.nn.logsumexp(joint, axis=1)
+    return jnp.exp(joint - total[:, None]), total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,33 +71,38 @@ class GaussianMixture(Mixture):
         """The mixture's mean, [dims]: weighted, so that an empty component far away does not move it."""
         return jax.lax.stop_gradient(jax.nn.softmax(params['logits']) @ params['means'])
 
-    def centred(self, params: Params, x: Array) -> tuple[Array, Array, Array]:
-        """Examples and means less one common point, which keeps expanded squares accurate in float32, and that point."""
-        centre = self.centre(params)
-        return flat(x) - centre, params['means'] - centre, centre
+    def moments(self, params: Params, x: Array) -> Array:
+        """Sufficient statistics of each example, [batch, 2 dims]: (x - c, (x - c)^2), c the centre.
+
+        The common shift keeps the expanded squares accurate in float32.
+        """
+        x = flat(x) - self.centre(params)
+        return jnp.concatenate([x, x * x], axis=1)
 
     def log_joint(self, params: Params, x: Array) -> Array:
-        """-1/2 sum_d [(x - m)^2 / v + log v + log 2 pi] + log w, the square expanded into two matrix products."""
-        x, means, _ = self.centred(params, x)
+        return self.joint(params, self.moments(params, x))
+
+    def joint(self, params: Params, moments: Array) -> Array:
+        """-1/2 sum_d [(x - m)^2 / v + log v + log 2 pi] + log w, as one matrix product with the sufficient statistics."""
         log_v = jnp.logaddexp(params['log_variances'], jnp.log(self.variance_floor))
-        precision = jnp.exp(-log_v)
-        square = (x * x) @ precision.T - 2 * x @ (means * precision).T + (means**2 * precision).sum(axis=1)
-        constant = log_v.sum(axis=1) + x.shape[1] * LOG_2PI
-        return jax.nn.log_softmax(params['logits']) - 0.5 * (square + constant)
+        means, precision = params['means'] - self.centre(params), jnp.exp(-log_v)
+        natural = jnp.concatenate([means * precision, -0.5 * precision], axis=1)  # [components, 2 dims]
+        constant = (means**2 * precision + log_v + LOG_2PI).sum(axis=1)
+        return moments @ natural.T - 0.5 * constant + jax.nn.log_softmax(params['logits'])
 
     def statistics(self, params: Params, x: Array) -> tuple[dict[str, Array], Metrics]:
-        """Weights, sums and sums of squares of the centred examples under each component."""
-        r, log_p = self.responsibilities(params, x)
-        x, _, _ = self.centred(params, x)
-        return {'weight': r.sum(axis=0), 'sum': r.T @ x, 'square': r.T @ (x * x)}, {'loss': -log_p.mean()}
+        """Each component's weight, and the sum of the sufficient statistics under it."""
+        moments = self.moments(params, x)  # once: XLA does not see that a second one would be the same
+        r, log_p = responsibilities(self.joint(params, moments))
+        return {'weight': r.sum(axis=0), 'moments': r.T @ moments}, {'loss': -log_p.mean()}
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:
         """M step. A component that lost all its weight keeps its place, and its weight goes to zero."""
         weight, centre = statistics['weight'], self.centre(params)
         alive = (weight > 1e-6)[:, None]
         n = jnp.maximum(weight, 1e-6)[:, None]
-        means = statistics['sum'] / n
-        variances = jnp.maximum(statistics['square'] / n - means**2, 1e-12)
+        means, squares = jnp.split(statistics['moments'] / n, 2, axis=1)
+        variances = jnp.maximum(squares - means**2, 1e-12)
         return {
             'logits': jnp.log(jnp.maximum(weight, 1e-6)),
             'means': jnp.where(alive, centre + means, params['means']),
@@ -135,7 +140,7 @@ class BernoulliMixture(Mixture):
         return jax.nn.log_softmax(params['logits']) + score
 
     def statistics(self, params: Params, x: Array) -> tuple[dict[str, Array], Metrics]:
-        r, log_p = self.responsibilities(params, x)
+        r, log_p = responsibilities(self.log_joint(params, x))
         return {'weight': r.sum(axis=0), 'sum': r.T @ flat(x)}, {'loss': -log_p.mean()}
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:

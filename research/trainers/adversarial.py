@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from research.trainers import player
 from research.trainers.optimisers import Adam, Optimiser
@@ -48,7 +49,10 @@ class AdversarialTrainer:
             part, key_i = jax.tree.map(lambda a: a[i], parts), jax.random.fold_in(key, i)
             return player.update(critic, lambda p: self.model.critic_loss(p, fixed, part, key_i), optimiser, None)
 
-        critic, metrics = jax.lax.scan(critic_step, state.critic, jax.numpy.arange(self.critic_steps))
+        if self.critic_steps == 1:  # no inner loop: XLA's own convolutions are slow within one on CPU
+            critic, metrics = critic_step(state.critic, jnp.int32(0))
+        else:
+            critic, metrics = jax.lax.scan(critic_step, state.critic, jnp.arange(self.critic_steps))
         opponent, part = critic.variables(), jax.tree.map(lambda a: a[-1], parts)
         generator, own = player.update(
             state.generator,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Measure = Callable[[], float]  # seconds for one unit of work; the first call, which compiles, is not counted
+
+
+PAUSE = 0.2  # s: thread pools go on spinning after their work, and would take the next contender's cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,7 @@ def hold(contest: Contest, repeats: int) -> Outcome:
     seconds: dict[str, list[float]] = {name: [] for name in contest.contenders}
     for _ in range(repeats):
         for name, measure in contest.contenders.items():
+            time.sleep(PAUSE)
             seconds[name].append(measure())
     return Outcome(contest=contest, seconds=seconds)
 
