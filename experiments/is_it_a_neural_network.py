@@ -9,6 +9,7 @@ One seed: the intervals over training seeds are another experiment's.
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -28,7 +29,7 @@ from configs import (
 )
 from research import run as runs
 from research.report import leaderboard, page
-from research.report.leaderboard import Board
+from research.report.leaderboard import Board, Row
 from research.types import BadInput
 from scripts import cli
 
@@ -57,21 +58,24 @@ def fit_and_score(config: ModuleType, out: Path) -> Path:
 
 
 def verdict(board: Board) -> str:
-    """What the numbers of one data set say, in one or two sentences."""
-    best: dict[bool, tuple[float, str]] = {}
-    for row in board.rows:
-        if row.nll is not None and row.record.network is not None:
-            found = (row.nll.value, row.label)
-            best[row.record.network] = min(best.get(row.record.network, found), found)
+    """What the numbers of one data set say, in one sentence: the best network against the best model without one."""
+    best: dict[bool, Row] = {}
+    for row in sorted((r for r in board.rows if r.nll), key=lambda r: r.nll.value if r.nll else 0.0):
+        if row.record.network is not None:
+            best.setdefault(row.record.network, row)
     if len(best) < 2:
         return leaderboard.headline(board)
-    (neural, its_name), (other, other_name) = best[True], best[False]
-    winner, loser = (its_name, other_name) if neural < other else (other_name, its_name)
-    kind = 'a neural network' if neural < other else 'no neural network'
-    return (
-        f'On {board.data}, {kind} comes first: {winner} needs {abs(neural - other):.3g} nats per {board.unit} fewer than '
-        f'{loser} ({min(neural, other):.4g} against {max(neural, other):.4g}).'
-    )
+    first, second = sorted(best.values(), key=lambda r: r.nll.value if r.nll else 0.0)
+    assert first.nll is not None and second.nll is not None
+    gap, noise = second.nll.value - first.nll.value, math.hypot(first.nll.error or 0.0, second.nll.error or 0.0)
+    scores = f'{first.label} {first.nll.value:.4g}, {second.label} {second.nll.value:.4g} nats per {board.unit}'
+    if gap < 2 * noise:
+        return (
+            f'On {board.data}, it is too close to call: {scores}, and the standard error of their difference over the test '
+            f'data is up to {noise:.2g}.'
+        )
+    kind = 'a neural network' if first.record.network else 'a model without a network'
+    return f'On {board.data}, {kind} comes first: {scores}.'
 
 
 def lead(boards: list[Board]) -> str:

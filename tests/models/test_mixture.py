@@ -14,7 +14,7 @@ from scipy import special, stats
 from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture as Reference
 
-from research.models.mixture import BernoulliMixture, GaussianMixture, responsibilities, Mixture
+from research.models.mixture import BernoulliMixture, GaussianMixture, Mixture, responsibilities
 from research.types import Domain
 
 KEY = jax.random.key(0)
