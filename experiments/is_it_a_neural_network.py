@@ -75,7 +75,8 @@ def verdict(board: Board) -> str:
             f'data is up to {noise:.2g}.'
         )
     kind = 'a neural network' if first.record.network else 'a model without a network'
-    return f'On {board.data}, {kind} comes first: {scores}.'
+    doubt = f', as far as the bound of {second.label} tells' if second.nll.kind == 'bound' else ''
+    return f'On {board.data}, {kind} comes first{doubt}: {scores}.'
 
 
 def lead(boards: list[Board]) -> str:

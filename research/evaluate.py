@@ -51,7 +51,7 @@ class Fitted(NamedTuple):
 def evaluate(fitted: Fitted, data: Data, samples: int | None = None, split: str = 'test') -> list[Result]:
     """Every number that this model can give on this data; a model that cannot score leaves its score out."""
     results = score_results(fitted, data, samples, split)
-    if fitted.domain.modality == 'image' and len(data.test) >= distances.MINIMUM:
+    if fitted.domain.modality == 'image' and len(getattr(data, split)) >= distances.MINIMUM:
         results += sample_results(fitted, data, split)
     return results
 

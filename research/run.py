@@ -20,11 +20,12 @@ from research.data.source import Alphabet, Data
 from research.engine import cache, card, fit, override
 from research.engine.epoch import Progress
 from research.engine.fit import Plan
-from research.engine.logbook import seconds
+from research.engine.logbook import rows, seconds
 from research.evaluate import Fitted, Result, draw, evaluate, record, show
 from research.maths import preprocess
 from research.report import pictures
-from research.types import BadInput, Domain, ranged
+from research.trainers import player
+from research.types import BadInput, Domain, OnePass, Params, ranged
 
 
 class Source(Protocol):
@@ -67,10 +68,10 @@ def check_batch(run: Run, batch_size: int, examples: int) -> None:
     """Whether batches of this size suit the data, the trainer and the devices."""
     if batch_size > examples:
         raise BadInput(f'batch_size={batch_size}: the data have {examples} training examples; expected at most that')
-    parts = getattr(run.trainer, 'critic_steps', 1) * run.devices
+    parts = run.trainer.parts * run.devices
     if batch_size % parts:
         raise BadInput(f'batch_size={batch_size}: expected a multiple of {parts} (critic_steps x devices)')
-    if getattr(run.trainer.model, 'one_pass', False) and batch_size != examples:
+    if isinstance(run.trainer.model, OnePass) and batch_size != examples:
         raise BadInput(f'batch_size={batch_size}: this model counts all the data in one batch; expected none')
     if run.trainer.whole_epochs and examples % batch_size:
         near = max(d for d in range(1, batch_size + 1) if examples % d == 0)
@@ -105,16 +106,21 @@ def train(
     bound, plan = prepare(run, data)
     if old and resume:
         check_same(old, bound, data, folder)
+        done = max((row['epoch'] for row in rows(folder)), default=0)
+        if done > run.epochs:
+            raise BadInput(f'epochs={run.epochs}: {folder} has trained {done} already; expected at least that')
     elif old:
         shutil.rmtree(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f'{folder}: a run folder cannot be made there ({error.strerror})') from None
-    card.write(folder, describe(bound, plan, data, config, summary, overrides))
+    described = describe(bound, plan, data, config, summary, overrides)
+    card.write(folder, described)
     began = time.perf_counter()
     state = fit.fit(plan, folder, resume=resume, name=config or 'train', quiet=quiet)
     fitted = Fitted(bound, run.trainer.params(state), data.domain)
+    card.write(folder, described | {'parameters': parameters(bound.trainer.model, fitted.params)})
     spent = max(time.perf_counter() - began, seconds(folder))  # a resumed run has spent more than this call
     record(folder, [Result('training_seconds', spent, 'seconds', 'exact', 1, 'train', {})])
     show(fitted, folder, data)
@@ -130,9 +136,15 @@ def check_same(old: dict[str, Any], run: Run, data: Data, folder: Path) -> None:
         raise BadInput(f'{folder}: cannot resume, the data are not those it was trained on (their sha256 differs)')
 
 
+def parameters(model: Any, params: Params) -> int:
+    """How many numbers were fitted: a model's own count where it has one, else all that is trained (not carried)."""
+    if isinstance(model, OnePass):
+        return model.size(params)
+    return int(sum(leaf.size for leaf in jax.tree.leaves(player.split(params)[0])))
+
+
 def describe(run: Run, plan: Plan, data: Data, config: str, summary: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     """The run card."""
-    shapes = jax.eval_shape(lambda x: run.trainer.params(fit.init(plan, x).state), plan.x)
     return {
         'format': card.FORMAT,
         'config': config,
@@ -140,7 +152,7 @@ def describe(run: Run, plan: Plan, data: Data, config: str, summary: str, overri
         'model': type(run.trainer.model).__name__,
         'trainer': type(run.trainer).__name__,
         'network': run.trainer.model.network,
-        'parameters': int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))),
+        'parameters': None,  # known once it is trained: for some models a count of what was counted
         'seed': run.seed,
         'overrides': list(overrides),
         'values': override.flatten(run),

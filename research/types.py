@@ -7,7 +7,6 @@ inside a `Trainer` (how it is fitted). All three are frozen dataclasses; what ch
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -73,6 +72,11 @@ class Domain:
     modality: Literal['image', 'text', 'music', 'points'] = 'points'
 
     @property
+    def positions(self) -> int:
+        """Symbols that a net sees of a window: all but the last, which it only has to predict."""
+        return self.shape[0] - 1
+
+    @property
     def dims(self) -> int:
         """Scored variables in one unit: pixels of an image, keys of a chord, 1 for a character."""
         size = 1
@@ -97,10 +101,41 @@ class Net(Protocol):
     def apply(self, params: Params, x: Array, shape: tuple[int, ...], /) -> Any: ...  # [batch, *shape]
 
 
-class Sampler(Protocol):
-    """The ability to draw: [n, ...] examples in the data's own domain."""
+class Model(Protocol):
+    """What p(x) is. Every model has these; a trainer asks for more (below), a metric for an ability (`Scorer`)."""
 
-    def sample(self, params: Params, key: Key, n: int) -> Array: ...
+    network: ClassVar[bool]  # is there a neural network in it?
+
+    def fits(self, domain: Domain, /) -> str | None: ...  # why it cannot model such data, or None
+    def init(self, key: Key, x: Batch, /) -> Params: ...  # from a sample of the training data
+    def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...], /) -> Array: ...  # [n, *shape]
+
+
+class Differentiable(Model, Protocol):
+    """What GradientTrainer asks for."""
+
+    def loss(self, params: Params, x: Batch, key: Key, /) -> Objective: ...
+
+
+class Expectable(Model, Protocol):
+    """What EMTrainer asks for: statistics that add up over batches, and the parameters that follow from their sum."""
+
+    def statistics(self, params: Params, x: Batch, /) -> tuple[Params, Metrics]: ...
+    def solve(self, params: Params, statistics: Params, /) -> Params: ...
+
+
+class Adversarial(Model, Protocol):
+    """What AdversarialTrainer asks for; `init` gives {'generator': ..., 'critic': ...}."""
+
+    def critic_loss(self, critic: Params, generator: Params, x: Batch, key: Key, /) -> Objective: ...
+    def generator_loss(self, generator: Params, critic: Params, x: Batch, key: Key, /) -> Objective: ...
+
+
+@runtime_checkable
+class OnePass(Protocol):
+    """A model whose statistics do not add up: it takes all the data in one batch, and counts its own parameters."""
+
+    def size(self, params: Params, /) -> int: ...
 
 
 @runtime_checkable
@@ -109,7 +144,7 @@ class Scorer(Protocol):
 
     log_prob_kind: Kind
 
-    def log_prob(self, params: Params, x: Batch, key: Key) -> Array: ...  # [batch] nats
+    def log_prob(self, params: Params, x: Batch, key: Key, /) -> Array: ...  # [batch] nats
 
 
 class Trainer(Protocol):
@@ -122,11 +157,10 @@ class Trainer(Protocol):
 
     @property
     def model(self) -> Any: ...
+    @property
+    def parts(self) -> int: ...  # into how many a step cuts its batch: batches are a multiple of it
 
     def init(self, key: Key, x: Batch) -> Any: ...
     def step(self, state: Any, x: Batch, key: Key) -> tuple[Any, Metrics]: ...
     def end_epoch(self, state: Any) -> tuple[Any, Metrics]: ...
     def params(self, state: Any) -> Params: ...
-
-
-Activation = Callable[[Any], Any]

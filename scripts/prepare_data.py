@@ -15,32 +15,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from research.data import folders, music, tfds
 from research.data.cache import fresh, remove
 from research.data.images import Images
 from research.data.named import KNOWN, TEXTS, Spec, named
 from research.types import BadInput
+from scripts import cli
 
 EXTRA = ('tensorflow', 'importlib_resources')
 Reason = (OSError, ValueError, RuntimeError, KeyError, AssertionError, ImportError)
 
 
 def main(argv: list[str]) -> None:
-    """Exit status 2 and one sentence where the set cannot be had."""
-    try:
-        if len(argv) != 2:
-            raise BadInput(
-                f'One NAME is needed, {len(argv) - 1} given: python -m scripts.prepare_data NAME [--data_dir FOLDER].'
-            )
-        print(obtain(argv[1], flags.FLAGS.data_dir))
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print('Stopped: nothing was kept.', file=sys.stderr)
-        sys.exit(130)
+    if len(argv) != 2:
+        raise BadInput(
+            f'expected one NAME, not {len(argv) - 1}: python -m scripts.prepare_data NAME [--data_dir FOLDER]'
+        )
+    print(obtain(argv[1], flags.FLAGS.data_dir))
 
 
 def obtain(name: str, data_dir: str | None) -> str:
@@ -176,4 +169,4 @@ def define_flags() -> None:
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    cli.run(main)

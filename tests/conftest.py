@@ -1,4 +1,7 @@
-"""Strictness lives here, not in the code: four simulated devices, no silent rank promotion, warnings as errors."""
+"""What every test runs under: four simulated devices, the quick compiler and the compilation cache.
+
+Warnings are errors (pyproject.toml); that no key is used twice is a test of the conformance suite.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from research.engine import mesh as meshes
 from research.types import Array, Batch, Key, Metrics, Trainer
 
 Transform = Callable[[Batch, Key], Batch]
-STREAMS = {'init': 0, 'order': 1, 'data': 2, 'step': 3}  # one key each, folded from the seed
+STREAMS = {'init': 0, 'order': 1, 'data': 2, 'step': 3, 'sample': 4}  # one key each, folded from the seed
 
 
 class Progress(NamedTuple):
@@ -29,7 +29,7 @@ class Progress(NamedTuple):
     bad_step: Array  # int32, -1 while all is well
 
 
-def stream(seed: int, name: str, epoch: int = 0) -> Key:
+def stream(seed: int, name: str, epoch: int | Array = 0) -> Key:
     """The key of one use of randomness in one epoch."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), STREAMS[name]), epoch)
 
@@ -38,6 +38,12 @@ def order(key: Key, examples: int, batch_size: int) -> Array:
     """A permutation cut into [steps, batch_size]; what does not fill a batch waits for another epoch's order."""
     steps = examples // batch_size
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
+
+
+def begin(trainer: Trainer, seed: int, epoch: Array, examples: int, batch_size: int) -> tuple[Array | None, Key, Key]:
+    """What decides an epoch: the batches' rows (None: in the data's order), the key of the data and that of the steps."""
+    indices = None if trainer.whole_epochs else order(stream(seed, 'order', epoch), examples, batch_size)
+    return indices, stream(seed, 'data', epoch), stream(seed, 'step', epoch)
 
 
 def take(x: Batch, indices: Array | None, batch_size: int, i: Array) -> Batch:

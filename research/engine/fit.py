@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from research.engine import epoch as epochs
@@ -59,9 +58,10 @@ class Plan(NamedTuple):
 
 
 def init_sample(plan: Plan) -> Batch:
-    """The training data that `init` sees, transformed."""
+    """The training data that `init` sees, transformed: examples from all over the set, which may be sorted."""
     count = max(plan.batch_size, min(plan.examples, INIT_EXAMPLES))
-    return plan.transform(jax.tree.map(lambda a: a[:count], plan.x), epochs.stream(plan.seed, 'data'))
+    stride = plan.examples // count
+    return plan.transform(jax.tree.map(lambda a: a[::stride][:count], plan.x), epochs.stream(plan.seed, 'sample'))
 
 
 def init(plan: Plan, x: Batch) -> Progress:
@@ -140,9 +140,10 @@ class Loop:
                 last,
             )
         )
-        self.order = jax.jit(lambda key: epochs.order(key, plan.examples, plan.batch_size))
+        self.begin = jax.jit(lambda epoch: epochs.begin(plan.trainer, plan.seed, epoch, plan.examples, plan.batch_size))
         self.end_epoch = jax.jit(plan.trainer.end_epoch)
         self.finite = jax.jit(lambda state: jax.tree.map(_finite, state))
+        self.whole = jax.jit(lambda state: jnp.array(jax.tree.leaves(jax.tree.map(_finite, state))).all())
 
     def run(self, progress: Progress, place: Place) -> Any:
         plan = self.plan
@@ -173,8 +174,7 @@ class Loop:
     def train(self, progress: Progress, epoch: int, step: int, bar: Bar, received: Callable[[], int]) -> Progress:
         """Steps `step` .. end of one epoch, in pieces."""
         plan = self.plan
-        indices = None if plan.trainer.whole_epochs else self.order(epochs.stream(plan.seed, 'order', epoch))
-        keys = epochs.stream(plan.seed, 'data', epoch), epochs.stream(plan.seed, 'step', epoch)
+        indices, *keys = self.begin(epoch)
         while step < plan.steps:
             if received():
                 self.save(progress, Place(epoch, step))
@@ -220,7 +220,7 @@ class Loop:
         self.book.save(place.epoch * self.plan.steps + place.step, progress, place)
 
     def all_finite(self, state: Any) -> bool:
-        return all(np.asarray(ok).all() for ok in jax.tree.leaves(self.finite(state)))
+        return bool(self.whole(state))  # one number to read from the device, however many tensors there are
 
     def require_finite(self, before: Progress, state: Any, epoch: int, step: int) -> None:
         if not self.all_finite(state):

@@ -77,7 +77,7 @@ class Bar:
             self._bar.update(steps)
 
     def epoch(self, epoch: str, loss: float | None, rate: float) -> None:
-        if not self.terminal and not self.quiet:
+        if not self.quiet and not (self.terminal and sys.stdout.isatty()):
             print(f'epoch {epoch}{_loss(loss)}  {rate:,.0f} examples/s', flush=True)
 
     def close(self) -> None:

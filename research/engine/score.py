@@ -24,7 +24,8 @@ def log_prob(
         tqdm(range(0, len(x), size), desc='scoring', disable=None if progress else True, leave=False)
     ):
         rows = np.minimum(np.arange(first, first + size), len(x) - 1)
-        parts.append(np.asarray(score(params, jnp.asarray(x[rows]), jax.random.fold_in(key, i))))
+        with jax.default_matmul_precision('highest'):  # a quoted likelihood is worth full float32 on any device
+            parts.append(np.asarray(score(params, jnp.asarray(x[rows]), jax.random.fold_in(key, i))))
     return np.concatenate(parts)[: len(x)]
 
 

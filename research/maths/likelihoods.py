@@ -1,8 +1,10 @@
 """p(x | outputs) for the outputs of a decoder: what the last layer's numbers mean.
 
-Each likelihood is a frozen dataclass with the same six functions. `shape` is that of the outputs for one example of
+Each likelihood is a frozen dataclass with the same seven functions. `shape` is that of the outputs for one example of
 shape `event`; log-probabilities are in nats per example, summed over the event's variables.
-`statistics` and `solve` fit constant outputs to data in closed form, which is the `Independent` model.
+`statistics` and `solve` fit constant outputs to data in closed form, which is the `Independent` model; `centre` is a point
+near the data, about which moments are taken, since float32 loses a small variance far from zero. `embed` is how an encoder
+sees the data.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ class Bernoulli:
 
     kinds = ('binary', 'unit')
 
+    def embed(self, x: Array) -> Array:
+        return x
+
     def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         return event
 
@@ -42,10 +47,10 @@ class Bernoulli:
     def mean(self, outputs: Array) -> Array:
         return jax.nn.sigmoid(outputs)
 
-    def statistics(self, x: Array) -> Statistics:
+    def statistics(self, x: Array, centre: Array) -> Statistics:
         return {'count': jnp.float32(x.shape[0]), 'sum': x.sum(axis=0, dtype=jnp.float32)}
 
-    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+    def solve(self, statistics: Statistics, smoothing: float, centre: Array) -> Array:
         """Logits of `(sum + smoothing) / (count + 2 smoothing)`."""
         ones = statistics['sum'] + smoothing
         return jnp.log(ones) - jnp.log(statistics['count'] + 2 * smoothing - ones)
@@ -57,6 +62,9 @@ class Categorical:
 
     levels: int = ranged(None, at_least=2, from_domain='values')
     kinds = ('integer', 'tokens')
+
+    def embed(self, x: Array) -> Array:
+        return jax.nn.one_hot(x, self.levels)
 
     def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         return (*event, self.levels)
@@ -72,10 +80,10 @@ class Categorical:
     def mean(self, outputs: Array) -> Array:
         return (jax.nn.softmax(outputs) * jnp.arange(self.levels)).sum(axis=-1)
 
-    def statistics(self, x: Array) -> Statistics:
+    def statistics(self, x: Array, centre: Array) -> Statistics:
         return {'counts': jax.nn.one_hot(x, self.levels).sum(axis=0)}
 
-    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+    def solve(self, statistics: Statistics, smoothing: float, centre: Array) -> Array:
         return jnp.log(statistics['counts'] + smoothing)  # add-k; the softmax normalises
 
 
@@ -90,6 +98,9 @@ class Gaussian:
     scale: float | None = ranged(None, above=0, optional=True)
     floor: float = ranged(1e-2, above=0)
     kinds = ('real', 'unit')
+
+    def embed(self, x: Array) -> Array:
+        return x
 
     def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         return (*event, 2) if self.scale is None else event
@@ -111,15 +122,16 @@ class Gaussian:
     def mean(self, outputs: Array) -> Array:
         return self.parameters(outputs)[0]
 
-    def statistics(self, x: Array) -> Statistics:
+    def statistics(self, x: Array, centre: Array) -> Statistics:
+        x = x - centre
         return {'count': jnp.float32(x.shape[0]), 'sum': x.sum(axis=0), 'square': (x * x).sum(axis=0)}
 
-    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+    def solve(self, statistics: Statistics, smoothing: float, centre: Array) -> Array:
         """Maximum likelihood; `smoothing` plays no part, the floor does."""
         mean = statistics['sum'] / statistics['count']
         deviation = jnp.sqrt(jnp.maximum(statistics['square'] / statistics['count'] - mean**2, 0))
         log_scale = jnp.log(jnp.maximum(deviation - self.floor, 1e-6))
-        return jnp.stack([mean, log_scale], axis=-1) if self.scale is None else mean
+        return jnp.stack([centre + mean, log_scale], axis=-1) if self.scale is None else centre + mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +144,9 @@ class DiscretisedLogistic:
 
     levels: int = ranged(None, at_least=2, from_domain='values')
     kinds = ('integer',)
+
+    def embed(self, x: Array) -> Array:
+        return 2 * x.astype(jnp.float32) / (self.levels - 1) - 1
 
     def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         return (*event, 2)
@@ -160,14 +175,14 @@ class DiscretisedLogistic:
     def mean(self, outputs: Array) -> Array:
         return jax.nn.sigmoid(outputs[..., 0]) * self.levels - 0.5
 
-    def statistics(self, x: Array) -> Statistics:
-        return Gaussian().statistics((x + 0.5) / self.levels)
+    def statistics(self, x: Array, centre: Array) -> Statistics:
+        return Gaussian().statistics((x + 0.5) / self.levels, jnp.float32(0.5))
 
-    def solve(self, statistics: Statistics, smoothing: float) -> Array:
+    def solve(self, statistics: Statistics, smoothing: float, centre: Array) -> Array:
         """By moments: a logistic density of scale s has variance (pi s)^2 / 3."""
         mean = statistics['sum'] / statistics['count']
         variance = jnp.maximum(statistics['square'] / statistics['count'] - mean**2, 1e-6)
-        logit = jax.scipy.special.logit(jnp.clip(mean, 1e-4, 1 - 1e-4))
+        logit = jax.scipy.special.logit(jnp.clip(0.5 + mean, 1e-4, 1 - 1e-4))
         return jnp.stack([logit, 0.5 * jnp.log(3 * variance) - jnp.log(jnp.pi)], axis=-1)
 
 
@@ -178,6 +193,10 @@ def misfit(likelihood: Likelihood, domain: Domain) -> str | None:
     """Why this likelihood cannot score data of this domain, as the end of a sentence; None where it can."""
     if domain.kind not in likelihood.kinds:
         return f'{type(likelihood).__name__} scores {" or ".join(likelihood.kinds)} data, and this is {domain.kind}'
+    if isinstance(likelihood, Bernoulli) and domain.cell != 1:
+        return (
+            'Bernoulli is no density, and this is dequantised data: set data.values=binarise or scale, or take Gaussian'
+        )
     if isinstance(likelihood, Categorical | DiscretisedLogistic) and likelihood.levels != domain.values:
         return f'{type(likelihood).__name__} has levels={likelihood.levels}, and the data have {domain.values}'
     return None

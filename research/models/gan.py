@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 
 from research.maths.adversarial import Adversary, NonSaturating, NoPenalty, Penalty
 from research.nets.mlp import MLP, train_apply
@@ -36,7 +37,7 @@ class GAN:
 
     def init(self, key: Key, x: Array) -> Params:
         key_generator, key_critic = jax.random.split(key)
-        noise = jax.random.normal(key_generator, (2, self.latent))
+        noise = jnp.zeros((2, self.latent))
         return {
             'generator': self.generator.init(key_generator, noise, x.shape[1:]),
             'critic': self.critic.init(key_critic, x[:2], ()),

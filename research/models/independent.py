@@ -25,13 +25,15 @@ class Independent:
         return misfit(self.likelihood, domain)
 
     def init(self, key: Key, x: Array) -> Params:
-        return {'outputs': jnp.zeros(self.likelihood.shape(x.shape[1:]))}
+        centre = x.mean(axis=0)  # of the first examples: only where moments are taken about
+        return {'outputs': jnp.zeros(self.likelihood.shape(x.shape[1:])), 'constants': {'centre': centre}}
 
     def statistics(self, params: Params, x: Array) -> tuple[Statistics, Metrics]:
-        return self.likelihood.statistics(x), {}
+        return self.likelihood.statistics(x, params['constants']['centre']), {}
 
     def solve(self, params: Params, statistics: Statistics) -> Params:
-        return {'outputs': self.likelihood.solve(statistics, self.smoothing)}
+        centre = params['constants']['centre']
+        return {**params, 'outputs': self.likelihood.solve(statistics, self.smoothing, centre)}
 
     def loss(self, params: Params, x: Array, key: Key) -> Objective:
         loss = -self.log_prob(params, x, key).mean()

@@ -20,7 +20,7 @@ from research.types import Array, Domain, Key, Kind, Net, Objective, Params, ran
 @dataclass(frozen=True, kw_only=True)
 class LanguageModel:
     net: Net = Transformer()
-    window: int = ranged(64, at_least=1)  # how many symbols the net sees when it samples
+    window: int = ranged(None, at_least=1, from_domain='positions')  # what the net saw in training, it sees to sample
     context: int = ranged(None, at_least=1, from_domain='context')
     values: int = ranged(None, at_least=2, from_domain='values')
 

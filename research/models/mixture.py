@@ -21,6 +21,11 @@ def flat(x: Array) -> Array:
     return x.reshape(x.shape[0], -1).astype(jnp.float32)
 
 
+def product(a: Array, b: Array) -> Array:
+    """A matrix product in full float32: a GPU's or TPU's default precision would move a likelihood by up to a nat."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
 class Mixture:
     """What both mixtures share; `log_joint` is log w_k + log p(x | k), [batch, components]."""
 
@@ -88,13 +93,13 @@ class GaussianMixture(Mixture):
         means, precision = params['means'] - self.centre(params), jnp.exp(-log_v)
         natural = jnp.concatenate([means * precision, -0.5 * precision], axis=1)  # [components, 2 dims]
         constant = (means**2 * precision + log_v + LOG_2PI).sum(axis=1)
-        return moments @ natural.T - 0.5 * constant + jax.nn.log_softmax(params['logits'])
+        return product(moments, natural.T) - 0.5 * constant + jax.nn.log_softmax(params['logits'])
 
     def statistics(self, params: Params, x: Array) -> tuple[dict[str, Array], Metrics]:
         """Each component's weight, and the sum of the sufficient statistics under it."""
         moments = self.moments(params, x)  # once: XLA does not see that a second one would be the same
         r, log_p = responsibilities(self.joint(params, moments))
-        return {'weight': r.sum(axis=0), 'moments': r.T @ moments}, {'loss': -log_p.mean()}
+        return {'weight': r.sum(axis=0), 'moments': product(r.T, moments)}, {'loss': -log_p.mean()}
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:
         """M step. A component that lost all its weight keeps its place, and its weight goes to zero."""
@@ -136,12 +141,12 @@ class BernoulliMixture(Mixture):
     def log_joint(self, params: Params, x: Array) -> Array:
         """sum_d [x o - log(1 + e^o)] + log w."""
         outputs = params['outputs']
-        score = flat(x) @ outputs.T - jax.nn.softplus(outputs).sum(axis=1)
+        score = product(flat(x), outputs.T) - jax.nn.softplus(outputs).sum(axis=1)
         return jax.nn.log_softmax(params['logits']) + score
 
     def statistics(self, params: Params, x: Array) -> tuple[dict[str, Array], Metrics]:
         r, log_p = responsibilities(self.log_joint(params, x))
-        return {'weight': r.sum(axis=0), 'sum': r.T @ flat(x)}, {'loss': -log_p.mean()}
+        return {'weight': r.sum(axis=0), 'sum': product(r.T, flat(x))}, {'loss': -log_p.mean()}
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:
         weight, ones = statistics['weight'][:, None], statistics['sum'] + self.smoothing

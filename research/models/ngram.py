@@ -63,7 +63,6 @@ class NGram:
 
     log_prob_kind: ClassVar[Kind] = 'exact'
     network: ClassVar[bool] = False
-    one_pass: ClassVar[bool] = True  # its statistics are the trie of the whole text, not a sum over batches
 
     def fits(self, domain: Domain) -> str | None:
         if domain.kind != 'tokens':
@@ -97,6 +96,10 @@ class NGram:
 
     def solve(self, params: Params, statistics: Params) -> Params:
         return statistics
+
+    def size(self, params: Params) -> int:
+        """How many different grams were counted, of all lengths."""
+        return int(sum((params[f'{k}']['counts'] > 0).sum() for k in range(1, self.order + 1)))
 
     def refine(self, level: Level, context: Array, symbol: Array, p: Array | float) -> tuple[Array, Array]:
         """The recursion, one order up: p(symbol | context) from that of the shorter context, and the id of the gram.

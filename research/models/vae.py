@@ -43,16 +43,18 @@ class VAE:
         outputs = self.likelihood.shape(event)
         offset = jnp.zeros(outputs)
         if self.start_at_mean:
-            offset = self.likelihood.solve(self.likelihood.statistics(x), smoothing=1.0)
+            centre = x.mean(axis=0)
+            offset = self.likelihood.solve(self.likelihood.statistics(x, centre), 1.0, centre)
         return {
-            'encoder': self.encoder.init(key_encoder, x[:2], (2 * self.latent,)),
+            'encoder': self.encoder.init(key_encoder, self.likelihood.embed(x[:2]), (2 * self.latent,)),
             'decoder': self.decoder.init(key_decoder, z, outputs),
             'constants': {'offset': offset},
         }
 
     def encode(self, params: Params, x: Array) -> tuple[Array, Array]:
         """Mean and log-variance of q(z | x), each [batch, latent]."""
-        mean, log_var = jnp.split(self.encoder.apply(params['encoder'], x, (2 * self.latent,)), 2, axis=-1)
+        seen = self.likelihood.embed(x)
+        mean, log_var = jnp.split(self.encoder.apply(params['encoder'], seen, (2 * self.latent,)), 2, axis=-1)
         return mean, log_var
 
     def decode(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
@@ -64,7 +66,8 @@ class VAE:
         """Minus the evidence lower bound, eq. 10, with the KL divergence in closed form (appendix B)."""
         key_z, key_encoder, key_decoder = (jax.random.fold_in(key, i) for i in range(3))
         outputs = self.likelihood.shape(x.shape[1:])
-        code, encoder = train_apply(self.encoder, params['encoder'], x, (2 * self.latent,), key_encoder)
+        seen = self.likelihood.embed(x)
+        code, encoder = train_apply(self.encoder, params['encoder'], seen, (2 * self.latent,), key_encoder)
         mean, log_var = jnp.split(code, 2, axis=-1)  # [batch, latent]
         z = mean + jnp.exp(log_var / 2) * jax.random.normal(key_z, mean.shape)  # eq. 4
         raw, decoder = train_apply(self.decoder, params['decoder'], z, outputs, key_decoder)

@@ -7,7 +7,7 @@ are those of Heusel et al. 2017 (arXiv:1706.08500); the moving average of the ge
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from research.trainers import player
 from research.trainers.optimisers import Adam, Optimiser
 from research.trainers.player import Player
-from research.types import Batch, Key, Metrics, Params, ranged
+from research.types import Adversarial, Batch, Key, Metrics, Params, ranged
 
 
 class Game(NamedTuple):
@@ -25,7 +25,7 @@ class Game(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialTrainer:
-    model: Any
+    model: Adversarial
     critic_steps: int = ranged(1, at_least=1)
     learning_rate: float = ranged(2e-4, above=0)
     critic_learning_rate: float = ranged(2e-4, above=0)
@@ -35,6 +35,10 @@ class AdversarialTrainer:
 
     whole_epochs: ClassVar[bool] = False
 
+    @property
+    def parts(self) -> int:
+        return self.critic_steps
+
     def init(self, key: Key, x: Batch) -> Game:
         variables = self.model.init(key, x)
         generator = player.start(variables['generator'], self.optimiser.build(self.learning_rate), self.ema)
@@ -42,7 +46,8 @@ class AdversarialTrainer:
         return Game(generator, critic)
 
     def step(self, state: Game, x: Batch, key: Key) -> tuple[Game, Metrics]:
-        parts = jax.tree.map(lambda a: a.reshape(self.critic_steps, -1, *a.shape[1:]), x)
+        # every critic_steps-th example, so that a batch split over devices gives each device its share of each part
+        parts = jax.tree.map(lambda a: a.reshape(-1, self.critic_steps, *a.shape[1:]).swapaxes(0, 1), x)
         optimiser, fixed = self.critic_optimiser.build(self.critic_learning_rate), state.generator.variables()
 
         def critic_step(critic: Player, i: jax.Array) -> tuple[Player, Metrics]:

@@ -6,12 +6,12 @@ One epoch is one iteration of EM; counting and closed forms are its one-pass cas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from research.types import Batch, Key, Metrics, Params
+from research.types import Batch, Expectable, Key, Metrics, Params
 
 
 class Expectation(NamedTuple):
@@ -21,9 +21,11 @@ class Expectation(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EMTrainer:
-    model: Any
+    model: Expectable
 
     whole_epochs: ClassVar[bool] = True  # what an epoch leaves out, EM would not have seen
+
+    parts: ClassVar[int] = 1  # into how many a step cuts its batch
 
     def init(self, key: Key, x: Batch) -> Expectation:
         params = self.model.init(key, x)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import optax
 
 from research.trainers import player
 from research.trainers.optimisers import Adam, Cosine, Optimiser, rate
 from research.trainers.player import Player
-from research.types import Batch, Key, Metrics, Params, ranged
+from research.types import Batch, Differentiable, Key, Metrics, Params, ranged
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientTrainer:
-    model: Any
+    model: Differentiable
     learning_rate: float = ranged(1e-3, above=0)
     optimiser: Optimiser = Adam()
     schedule: Cosine | None = None
@@ -25,6 +25,8 @@ class GradientTrainer:
 
     def build(self) -> optax.GradientTransformation:
         return self.optimiser.build(rate(self.learning_rate, self.schedule))
+
+    parts: ClassVar[int] = 1  # into how many a step cuts its batch
 
     def init(self, key: Key, x: Batch) -> Player:
         return player.start(self.model.init(key, x), self.build(), self.ema)

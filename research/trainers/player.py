@@ -13,7 +13,10 @@ from research.types import MUTABLE, Metrics, Objective, Params
 
 
 class Player(NamedTuple):
-    """`params` are trained; `mutable` (batch statistics, spectral vectors, constants) are carried; `ema` may be None."""
+    """`params` are trained; `mutable` (batch statistics, spectral vectors, constants) are carried; `ema` may be None.
+
+    `ema` averages both: averaged weights need the statistics that belong to them.
+    """
 
     params: Params
     mutable: Params
@@ -21,8 +24,8 @@ class Player(NamedTuple):
     ema: Params
 
     def variables(self, averaged: bool = False) -> Params:
-        """The tree that nets and models take; with `averaged`, the moving average of the parameters where one is kept."""
-        return merge(self.ema if averaged and self.ema is not None else self.params, self.mutable)
+        """The tree that nets and models take; with `averaged`, its moving average where one is kept."""
+        return self.ema if averaged and self.ema is not None else merge(self.params, self.mutable)
 
 
 def split(variables: Params) -> tuple[Params, Params]:
@@ -53,7 +56,20 @@ def merge(params: Params, mutable: Params) -> Params:
 def start(variables: Params, optimiser: optax.GradientTransformation, ema: float | None) -> Player:
     params, mutable = split(variables)
     # a copy, not the same arrays: a donated state must not hold one buffer twice
-    return Player(params, mutable, optimiser.init(params), None if ema is None else jax.tree.map(jnp.copy, params))
+    return Player(params, mutable, optimiser.init(params), None if ema is None else jax.tree.map(jnp.copy, variables))
+
+
+def average_with(average: Params, now: Params, decay: float) -> Params:
+    """decay * average + (1 - decay) * now, leaf by leaf; constants are as they are now."""
+    averaged = {}
+    for name, old in average.items():
+        if name == 'constants':
+            averaged[name] = now[name]
+        elif isinstance(old, dict):
+            averaged[name] = average_with(old, now[name], decay)
+        else:
+            averaged[name] = optax.incremental_update(now[name], old, 1 - decay)
+    return averaged
 
 
 def update(
@@ -71,5 +87,6 @@ def update(
     gradients, result = jax.grad(loss, has_aux=True)(player.params)
     updates, state = optimiser.update(gradients, player.optimiser, player.params)
     params = optax.apply_updates(player.params, updates)
-    average = None if ema is None else optax.incremental_update(params, player.ema, 1 - ema)
-    return Player(params, merge(player.mutable, result.mutable or {}), state, average), result.metrics
+    mutable = merge(player.mutable, result.mutable or {})
+    average = None if ema is None else average_with(player.ema, merge(params, mutable), ema)
+    return Player(params, mutable, state, average), result.metrics

@@ -27,9 +27,9 @@ def data() -> np.ndarray:
     return np.random.default_rng(0).random((ROWS, 28, 28, 1), dtype=np.float32)
 
 
-def trainer() -> AdversarialTrainer:
+def trainer(width: int = WIDTH) -> AdversarialTrainer:
     return AdversarialTrainer(
-        model=GAN(generator=dcgan.Generator(width=WIDTH), critic=dcgan.Critic(width=WIDTH), latent=LATENT)
+        model=GAN(generator=dcgan.Generator(width=width), critic=dcgan.Critic(width=width), latent=LATENT)
     )
 
 

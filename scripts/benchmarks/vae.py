@@ -42,10 +42,9 @@ def engine(trainer: object, x: np.ndarray, batch: int, steps: int) -> Measure:
     return measure
 
 
-def ours(x: np.ndarray) -> Measure:
+def trainer() -> GradientTrainer:
     net = MLP(hidden=(HIDDEN,))
-    trainer = GradientTrainer(model=VAE(encoder=net, decoder=net, latent=LATENT, start_at_mean=False))
-    return engine(trainer, x, BATCH, STEPS)
+    return GradientTrainer(model=VAE(encoder=net, decoder=net, latent=LATENT, start_at_mean=False))
 
 
 def torch_step(x: np.ndarray, device: str, fused: bool, compiled: bool) -> Measure:
@@ -84,7 +83,7 @@ def torch_step(x: np.ndarray, device: str, fused: bool, compiled: bool) -> Measu
 
 def contest(device: str) -> Contest:
     x = data()
-    contenders = {'ours, engine': ours(x)}
+    contenders = {'ours, engine': engine(trainer(), x, BATCH, STEPS)}
     notes: tuple[str, ...] = ()
     try:
         contenders['PyTorch eager'] = torch_step(x, device, False, False)

@@ -59,7 +59,7 @@ def test_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert 'train 1400, test 397 images' in done.stdout
     assert 'sha256  a3cebac4ce2a35a2' in done.stdout
-    for arguments, message in (((), 'One NAME is needed'), (('../x',), "no file or folder '../x'")):
+    for arguments, message in (((), 'expected one NAME'), (('../x',), "no file or folder '../x'")):
         done = run(*arguments)
         assert done.returncode == 2
         assert message in done.stderr

@@ -139,7 +139,7 @@ def test_samples_of_a_gaussian_and_a_discretised_logistic_have_their_spread() ->
 def test_solve_is_the_maximum(likelihood: Likelihood) -> None:
     """No constant outputs near those of `solve` score the data better (smoothing as good as none)."""
     x = data(likelihood, 200)
-    best = likelihood.solve(likelihood.statistics(jnp.asarray(x)), 1e-6)
+    best = likelihood.solve(likelihood.statistics(jnp.asarray(x), jnp.asarray(x).mean(0)), 1e-6, jnp.asarray(x).mean(0))
     assert best.shape == likelihood.shape((3,))
 
     def mean(outputs: Any) -> float:
@@ -153,7 +153,7 @@ def test_solve_is_the_maximum(likelihood: Likelihood) -> None:
 def test_discretised_logistic_is_solved_by_moments() -> None:
     likelihood = DiscretisedLogistic(levels=64)
     x = np.random.default_rng(0).normal(30, 5, (500, 1)).round().astype(np.int32)
-    outputs = likelihood.solve(likelihood.statistics(jnp.asarray(x)), 0.0)
+    outputs = likelihood.solve(likelihood.statistics(jnp.asarray(x), jnp.zeros(1)), 0.0, jnp.zeros(1))
     unit = (x + 0.5) / 64
     assert float(jax.nn.sigmoid(outputs[0, 0])) == pytest.approx(unit.mean(), rel=1e-4)
     assert float(jnp.exp(outputs[0, 1])) == pytest.approx(unit.std() * np.sqrt(3) / np.pi, rel=1e-3)
@@ -162,8 +162,10 @@ def test_discretised_logistic_is_solved_by_moments() -> None:
 @every
 def test_statistics_of_two_batches_add_up(likelihood: Likelihood) -> None:
     x = jnp.asarray(data(likelihood, 20))
-    added = jax.tree.map(jnp.add, likelihood.statistics(x[:7]), likelihood.statistics(x[7:]))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), added, likelihood.statistics(x))
+    centre = x[0].astype(jnp.float32)
+    added = jax.tree.map(jnp.add, likelihood.statistics(x[:7], centre), likelihood.statistics(x[7:], centre))
+    whole = likelihood.statistics(x, centre)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), added, whole)
 
 
 @pytest.mark.parametrize(

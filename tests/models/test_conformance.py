@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +60,14 @@ def test_jit_equals_no_jit(case: Case, key: jax.Array) -> None:
 
 
 @cases
+def test_no_key_is_used_twice(case: Case) -> None:
+    x = jnp.asarray(case.x[: case.batch_size])
+    with jax.debug_key_reuse(True):
+        state = jax.jit(case.trainer.init)(jax.random.key(1), x)
+        jax.jit(case.trainer.step)(state, x, jax.random.key(2))
+
+
+@cases
 def test_vmap_over_seeds_equals_a_loop(case: Case) -> None:
     x = jnp.asarray(case.x[: case.batch_size])
 
@@ -80,15 +92,32 @@ def test_four_devices_equal_one(case: Case) -> None:
     equal(one, four, rtol=1e-3, atol=1e-4)
 
 
+@contextmanager
+def stop_at_the_second_piece() -> Iterator[Callable[[], int]]:
+    """In place of `fit.signals`: a SIGTERM that comes between the first and the second piece of the run."""
+    asked = itertools.count(1)
+    yield lambda: signal.SIGTERM if next(asked) > 1 else 0
+
+
 @cases
-def test_resume_equals_no_interruption(case: Case, tmp_path: Path) -> None:
-    """Saved after the first epoch and gone on with, a run ends with the same bits as one that was never stopped."""
+def test_resume_equals_no_interruption(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after its first step and gone on with, a run ends with the same bits as one that was never stopped."""
     whole = fit.fit(plan(case), tmp_path / 'whole', quiet=True)
-    fit.fit(plan(case, epochs=1), tmp_path / 'parts', quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, 'signals', stop_at_the_second_piece)
+        with pytest.raises(fit.Interrupted, match='epoch 0, step 1' if plan(case).steps > 1 else 'epoch 1, step 0'):
+            fit.fit(plan(case), tmp_path / 'parts', quiet=True)
     again = fit.fit(plan(case), tmp_path / 'parts', resume=True, quiet=True)
     identical(whole, again)
-    read = [(tmp_path / name / 'metrics.jsonl').read_text().splitlines() for name in ('whole', 'parts')]
-    assert len(read[0]) == len(read[1]) == 2
+    logs = [logged(tmp_path / name) for name in ('whole', 'parts')]
+    assert logs[0] == logs[1]
+    assert len(logs[0]) == 2
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    """The metric log without what a clock says."""
+    rows = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ('seconds', 'examples_per_second')} for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -170,12 +199,20 @@ def test_densities_integrate_to_one(case: Case, key: jax.Array) -> None:
     assert density.sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1.0, abs=0.02)
 
 
+LEARNS = {'gradient': 0.005, 'em': 0.01}  # nats an example by which ten epochs must better the start, at toy size
+
+
 @cases
-def test_training_lowers_the_loss(case: Case, key: jax.Array) -> None:
-    """Ten epochs score the training data better than the start does; a GAN has no score and only has to stay finite."""
+def test_training_betters_the_start(case: Case, key: jax.Array) -> None:
+    """Ten epochs score the training data better than the start does; a GAN, which cannot score, moves both players."""
+    start = jax.jit(lambda x: fit.init(plan(case), x))(jnp.asarray(case.x)).state
+    before, after = case.trainer.params(start), fitted(case, epochs=10)
     if not isinstance(case.model, Scorer):
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted(case, epochs=10)))
+        for name in ('generator', 'critic'):
+            moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before[name], after[name])
+            assert max(jax.tree.leaves(moved)) > 1e-4
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after[name]))
         return
     score = jax.jit(lambda params: case.model.log_prob(params, jnp.asarray(case.x), key).mean())
-    start = jax.jit(lambda x: fit.init(plan(case), x))(jnp.asarray(case.x))
-    assert float(score(fitted(case, epochs=10))) >= float(score(case.trainer.params(start.state))) - 1e-3
+    least = LEARNS['em' if case.trainer.whole_epochs else 'gradient']
+    assert float(score(after)) > float(score(before)) + least

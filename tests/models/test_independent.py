@@ -76,9 +76,19 @@ def test_mnist_is_the_published_figure() -> None:
     """205.81 nats in expectation over dynamic binarisation, from the first 50000 examples with add-1 smoothing."""
     data, model = Images(name='mnist', values='scale', valid=10_000).load(), Independent(smoothing=1.0)
     assert len(data.train) == 50_000
-    statistics = jax.jit(lambda x: model.statistics({}, prepare(x, 'scale', 256, KEY))[0])
+    start = model.init(KEY, jnp.zeros((2, 28, 28, 1)))
+    statistics = jax.jit(lambda x: model.statistics(start, prepare(x, 'scale', 256, KEY))[0])
     parts = [statistics(jnp.asarray(part)) for part in np.split(np.asarray(data.train.x), 10)]
-    params = model.solve({}, jax.tree.map(lambda *parts: sum(parts), *parts))
+    params = model.solve(start, jax.tree.map(lambda *parts: sum(parts), *parts))
     score = jax.jit(lambda x: model.log_prob(params, x, KEY))
     nll = -np.mean([np.asarray(score(jnp.asarray(part)), np.float64).mean() for part in np.split(data.test.x, 5)])
     assert nll == pytest.approx(205.81, abs=0.05)
+
+
+def test_a_small_variance_far_from_zero_is_not_lost() -> None:
+    """Mean 3000, deviation 0.5: raw sums of squares would leave nothing of it in float32."""
+    x = (3000 + 0.5 * np.random.default_rng(0).normal(size=(1000, 2))).astype(np.float32)
+    params = fitted(Independent(likelihood=Gaussian(floor=1e-3)), x, batches=4)
+    mean, scale = Gaussian(floor=1e-3).parameters(params['outputs'])
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(scale, x.astype(np.float64).std(axis=0), rtol=1e-2)

@@ -18,6 +18,7 @@ from research.models.language import LanguageModel
 from research.models.mixture import BernoulliMixture, GaussianMixture
 from research.models.ngram import NGram
 from research.models.vae import VAE
+from research.nets import dcgan
 from research.nets.attention import Transformer
 from research.nets.mlp import MLP
 from research.nets.recurrent import GRU
@@ -64,6 +65,14 @@ def real() -> tuple[np.ndarray, Domain]:
     return x.astype(np.float32), Domain(kind='real', shape=(2,))
 
 
+def images() -> tuple[np.ndarray, Domain]:
+    """Bars on 8x8 images, in [0, 1]."""
+    rng = np.random.default_rng(4)
+    x = np.zeros((ROWS, 8, 8, 1), np.float32)
+    x[np.arange(ROWS), rng.integers(0, 8, ROWS)] = 1.0
+    return x, Domain(kind='unit', shape=(8, 8, 1), modality='image')
+
+
 def tokens(length: int = 3, values: int = 3, context: int = 1) -> tuple[np.ndarray, Domain]:
     x = np.random.default_rng(3).integers(0, values, (ROWS, context + length)).astype(np.int32)
     x[:, :context] = -1
@@ -91,6 +100,12 @@ CASES: dict[str, Case] = {
     'gan': Case(gan(NonSaturating()), *real()),
     'gan_hinge': Case(gan(Hinge()), *real()),
     'wgan_gp': Case(gan(Wasserstein(), penalty=GradientPenalty()), *real()),
+    'dcgan': Case(
+        AdversarialTrainer(
+            model=GAN(generator=dcgan.Generator(width=4), critic=dcgan.Critic(width=4), latent=2), ema=0.9
+        ),
+        *images(),
+    ),
     'independent_bernoulli': Case(EMTrainer(model=Independent(likelihood=Bernoulli())), *binary()),
     'independent_categorical': Case(EMTrainer(model=Independent(likelihood=Categorical(levels=3))), *integer()),
     'independent_gaussian': Case(EMTrainer(model=Independent(likelihood=Gaussian())), *real()),
@@ -102,6 +117,14 @@ CASES: dict[str, Case] = {
     'transformer': Case(
         GradientTrainer(
             model=LanguageModel(net=Transformer(layers=1, heads=2, width=8, window=4), window=4, context=1, values=3)
+        ),
+        *tokens(),
+    ),
+    'transformer_dropout': Case(
+        GradientTrainer(
+            model=LanguageModel(
+                net=Transformer(layers=1, heads=2, width=8, window=4, dropout=0.2), window=4, context=1, values=3
+            )
         ),
         *tokens(),
     ),

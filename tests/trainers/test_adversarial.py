@@ -54,8 +54,9 @@ def test_each_critic_step_sees_its_own_part_of_the_batch(steps: int) -> None:
     state, metrics = jax.jit(play.step)(play.init(KEY, X), X, KEY)
     notes = state.critic.mutable['constants']
     assert int(notes['calls']) == steps
-    np.testing.assert_array_equal(notes['seen'], X)
-    np.testing.assert_allclose(state.critic.params['c'], X.reshape(steps, -1).mean(axis=1).sum(), rtol=1e-6)
+    parts = np.asarray(X).reshape(-1, steps).T  # part i holds every `steps`-th example from the i-th on
+    np.testing.assert_array_equal(notes['seen'], parts.reshape(-1))
+    np.testing.assert_allclose(state.critic.params['c'], parts.mean(axis=1).sum(), rtol=1e-6)
     assert float(metrics['critic_loss']) == pytest.approx(float(X.mean()))  # the mean over the critic's steps
     assert len(set(np.asarray(notes['keys'])[:steps].tolist())) == steps  # and draws noise of its own
 

@@ -93,6 +93,14 @@ def test_the_moving_average_is_its_recursion() -> None:
     assert float(state.variables(averaged=True)['constants']['calls']) == 5
 
 
+def test_batch_statistics_are_averaged_with_the_weights_they_belong_to() -> None:
+    old = {'net': {'params': {'w': jnp.float32(1.0)}, 'batch_stats': {'mean': jnp.float32(2.0)}}}
+    now = {'net': {'params': {'w': jnp.float32(3.0)}, 'batch_stats': {'mean': jnp.float32(6.0)}}}
+    averaged = player.average_with(old, now, 0.75)
+    assert float(averaged['net']['params']['w']) == 1.5
+    assert float(averaged['net']['batch_stats']['mean']) == 3.0
+
+
 def test_without_an_average_the_parameters_themselves_are_given() -> None:
     state = player.start(tree(), optax.sgd(0.1), None)
     identical(state.variables(averaged=True), state.variables())

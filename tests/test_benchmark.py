@@ -1,0 +1,40 @@
+"""The benchmark's arithmetic, and that our side of each contest runs. What it measures is for scripts.benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from scripts.benchmarks import contest, dcgan, mixture, vae
+from scripts.benchmarks.contest import Contest, Measure
+
+
+def clock(*seconds: float) -> Measure:
+    ticks = iter(seconds)
+    return lambda: next(ticks)
+
+
+def test_ratios_are_medians_of_neighbours_after_one_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest, 'PAUSE', 0.0)
+    contenders = {'ours': clock(9.0, 1.0, 2.0, 1.0), 'theirs': clock(9.0, 3.0, 4.0, 2.0)}
+    outcome = contest.hold(Contest(name='toy', unit='step', contenders=contenders, want={'theirs': 2.5}), 3)
+    assert outcome.ratio('theirs') == 2.0  # of 3, 2 and 2
+    assert outcome.median('ours') == 1.0
+    shown = contest.table(outcome)
+    assert 'wanted 2.5: NO' in shown
+    assert len({len(line.split('  wanted')[0]) for line in shown.splitlines()[2:]}) == 1
+
+
+@pytest.mark.parametrize(
+    'ours',
+    [
+        lambda: vae.engine(vae.trainer(), np.ones((200, 784), np.float32), 100, 2),
+        lambda: vae.engine(dcgan.trainer(width=2), dcgan.data()[:64], 32, 2),
+        lambda: mixture.ours(np.random.default_rng(0).random((2000, 5), dtype=np.float32)),
+    ],
+    ids=['vae', 'dcgan', 'mixture'],
+)
+def test_our_side_of_each_contest_runs(ours: Callable[[], Measure]) -> None:
+    assert ours()() > 0

@@ -1,0 +1,74 @@
+"""The main experiment's verdict follows from the numbers, and its folder is its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import is_it_a_neural_network as experiment
+from research.report import leaderboard
+from research.report.leaderboard import Board
+from research.types import BadInput
+
+
+def run_folder(home: Path, name: str, network: bool, nll: float, error: float, kind: str = 'exact') -> Path:
+    folder = home / name
+    folder.mkdir()
+    data = {'name': 'digits', 'sha256': 'a' * 64, 'values': 'scale', 'protocol': {}}
+    domain: dict[str, Any] = {'kind': 'unit', 'shape': [8, 8, 1], 'modality': 'image', 'unit': 'example'}
+    card = {'format': 1, 'config': name, 'network': network, 'data': data, 'domain': domain, 'values': {}, 'seed': 0}
+    (folder / 'card.json').write_text(json.dumps(card))
+    settings = {'standard_error': error}
+    result = {'metric': 'test_nll', 'value': nll, 'unit': 'nats per example', 'kind': kind, 'n': 9, 'split': 'test'}
+    (folder / 'results.jsonl').write_text(json.dumps(result | {'settings': settings}) + '\n')
+    return folder
+
+
+def board(home: Path, *runs: tuple[str, bool, float, float, str]) -> Board:
+    folders = [run_folder(home, *run) for run in runs]
+    (only,) = leaderboard.boards([leaderboard.read(folder) for folder in folders])
+    return only
+
+
+def test_the_lower_score_comes_first(tmp_path: Path) -> None:
+    said = experiment.verdict(board(tmp_path, ('vae', True, 90.0, 0.5, 'bound'), ('em', False, 100.0, 0.5, 'exact')))
+    assert 'digits, a neural network comes first: vae 90, em 100 nats per example' in said
+
+
+def test_the_best_of_each_side_is_compared(tmp_path: Path) -> None:
+    runs = (('em', False, 80.0, 0.1, 'exact'), ('worse', False, 99.0, 0.1, 'exact'), ('rnn', True, 90.0, 0.1, 'exact'))
+    said = experiment.verdict(board(tmp_path, *runs))
+    assert 'a model without a network comes first: em 80, rnn 90' in said
+    assert 'worse' not in said
+
+
+def test_a_bound_in_second_place_leaves_a_doubt(tmp_path: Path) -> None:
+    said = experiment.verdict(board(tmp_path, ('em', False, 80.0, 0.1, 'exact'), ('vae', True, 90.0, 0.1, 'bound')))
+    assert 'as far as the bound of vae tells' in said
+
+
+def test_a_small_gap_is_too_close_to_call(tmp_path: Path) -> None:
+    said = experiment.verdict(board(tmp_path, ('em', False, 80.0, 1.0, 'exact'), ('rnn', True, 81.0, 1.0, 'exact')))
+    assert 'too close to call' in said
+
+
+def test_one_side_alone_is_no_comparison(tmp_path: Path) -> None:
+    said = experiment.verdict(board(tmp_path, ('em', False, 80.0, 1.0, 'exact')))
+    assert said.startswith('Lowest test score: 80')
+
+
+def test_only_a_folder_of_its_own_is_replaced(tmp_path: Path) -> None:
+    theirs = tmp_path / 'theirs'
+    theirs.mkdir()
+    (theirs / 'thesis.tex').write_text('years of work')
+    with pytest.raises(BadInput, match='was not made by this experiment'):
+        experiment.make_room(theirs)
+    assert (theirs / 'thesis.tex').exists()
+    ours = tmp_path / 'ours'
+    experiment.make_room(ours)
+    (ours / 'old').touch()
+    experiment.make_room(ours)
+    assert not (ours / 'old').exists()
