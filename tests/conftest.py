@@ -17,6 +17,7 @@ import pytest  # noqa: E402
 from research.engine import cache  # noqa: E402
 
 cache.enable()
+jax.config.update('jax_default_matmul_precision', 'highest')  # a GPU's or TPU's default is less than float32
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 

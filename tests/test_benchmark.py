@@ -31,7 +31,7 @@ def test_ratios_are_medians_of_neighbours_after_one_warm_up(monkeypatch: pytest.
     'ours',
     [
         lambda: vae.engine(vae.trainer(), np.ones((200, 784), np.float32), 100, 2),
-        lambda: vae.engine(dcgan.trainer(width=2), dcgan.data()[:64], 32, 2),
+        lambda: vae.engine(dcgan.trainer(width=2), dcgan.data(1), 32, 2),
         lambda: mixture.ours(np.random.default_rng(0).random((2000, 5), dtype=np.float32)),
     ],
     ids=['vae', 'dcgan', 'mixture'],

@@ -20,11 +20,12 @@ from research.trainers.adversarial import AdversarialTrainer
 from scripts.benchmarks.contest import Contest, Measure
 from scripts.benchmarks.vae import engine
 
-BATCH, WIDTH, LATENT, STEPS, ROWS = 64, 64, 128, 5, 640
+BATCH, WIDTH, LATENT = 64, 64, 128
+STEPS = {'cpu': 5, 'cuda': 200}  # in one measure: an accelerator's step is a millisecond
 
 
-def data() -> np.ndarray:
-    return np.random.default_rng(0).random((ROWS, 28, 28, 1), dtype=np.float32)
+def data(steps: int) -> np.ndarray:
+    return np.random.default_rng(0).random((steps * BATCH, 28, 28, 1), dtype=np.float32)
 
 
 def trainer(width: int = WIDTH) -> AdversarialTrainer:
@@ -44,14 +45,15 @@ def flax_layers(x: np.ndarray) -> Measure:
         step = jax.jit(plan.trainer.step).lower(state, x[:BATCH], jax.random.key(0)).compile()
     finally:
         layers.Conv, layers.ConvTranspose = ours
-    batches = [jax.device_put(x[i * BATCH : (i + 1) * BATCH]) for i in range(STEPS)]
+    steps = len(x) // BATCH
+    batches = [jax.device_put(x[i * BATCH : (i + 1) * BATCH]) for i in range(steps)]
 
     def measure() -> float:
         began, now = time.perf_counter(), state
         for batch in batches:
             now, _ = step(now, batch, jax.random.key(0))
         jax.block_until_ready(now)
-        return (time.perf_counter() - began) / STEPS
+        return (time.perf_counter() - began) / steps
 
     return measure
 
@@ -96,6 +98,7 @@ def torch_step(x: np.ndarray, device: str) -> Measure:
 
     generator, critic = (net.to(device) for net in torch_nets())
     adams = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, critic)]
+    steps = len(x) // BATCH
     rows = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous().to(device)
 
     def step(real: torch.Tensor) -> None:
@@ -109,18 +112,19 @@ def torch_step(x: np.ndarray, device: str) -> Measure:
 
     def measure() -> float:
         began = time.perf_counter()
-        for i in range(STEPS):
+        for i in range(steps):
             step(rows[i * BATCH : (i + 1) * BATCH])
         if device == 'cuda':
             torch.cuda.synchronize()
-        return (time.perf_counter() - began) / STEPS
+        return (time.perf_counter() - began) / steps
 
     return measure
 
 
 def contest(device: str) -> Contest:
-    x = data()
-    contenders = {'ours, engine': engine(trainer(), x, BATCH, STEPS), 'XLA convolution, loop': flax_layers(x)}
+    steps = STEPS[device]
+    x = data(steps)
+    contenders = {'ours, engine': engine(trainer(), x, BATCH, steps), 'XLA convolution, loop': flax_layers(x)}
     want = {'XLA convolution, loop': 2.5} if device == 'cpu' else {}
     notes: tuple[str, ...] = ()
     try:

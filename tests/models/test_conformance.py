@@ -36,6 +36,10 @@ def equal(a: Any, b: Any, rtol: float, atol: float = 1e-6) -> None:
 
 
 def identical(a: Any, b: Any) -> None:
+    """The same bits on CPU; elsewhere, where sums run in no promised order, the same to 1e-5."""
+    if jax.default_backend() != 'cpu':
+        equal(a, b, rtol=1e-5)
+        return
     jax.tree.map(lambda u, v: np.testing.assert_array_equal(np.asarray(u), np.asarray(v)), a, b)
 
 
@@ -110,8 +114,8 @@ def test_resume_equals_no_interruption(case: Case, tmp_path: Path, monkeypatch: 
     again = fit.fit(plan(case), tmp_path / 'parts', resume=True, quiet=True)
     identical(whole, again)
     logs = [logged(tmp_path / name) for name in ('whole', 'parts')]
-    assert logs[0] == logs[1]
-    assert len(logs[0]) == 2
+    assert [row['epoch'] for row in logs[1]] == [1, 2]
+    identical(logs[0], logs[1])
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
