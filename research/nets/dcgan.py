@@ -15,6 +15,7 @@ raw: the model applies its own tanh or sigmoid.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -27,7 +28,7 @@ from research.types import Array, BadInput, Key, ranged
 normal = nn.initializers.normal(0.02)
 
 
-def scale_init(key: Key, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+def scale_init(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     """The authors' released code draws batch norm's scales from N(1, 0.02^2)."""
     return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
