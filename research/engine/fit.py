@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from research.engine import epoch as epochs
 from research.engine import mesh as meshes
 from research.engine.checkpoint import Checkpoints, Place
-from research.engine.epoch import Progress, Transform
+from research.engine.epoch import Course, Progress, Transform
 from research.engine.logbook import Bar, Logbook
 from research.types import Batch, Trainer
 
@@ -126,21 +126,13 @@ class Loop:
         self.plan, self.x, self.folder, self.book = plan, x, folder, book
         self.name, self.quiet, self.piece, self.first_call = name, quiet, 1, True
         self.advance = jax.jit(
-            lambda progress, x, indices, key_data, key_step, first, last: epochs.advance(
-                plan.trainer,
-                plan.transform,
-                mesh,
-                progress,
-                x,
-                indices,
-                plan.batch_size,
-                key_data,
-                key_step,
-                first,
-                last,
+            lambda progress, x, course, first, last: epochs.advance(
+                plan.trainer, plan.transform, mesh, progress, x, plan.batch_size, course, first, last
             )
         )
-        self.begin = jax.jit(lambda epoch: epochs.begin(plan.trainer, plan.seed, epoch, plan.examples, plan.batch_size))
+        self.course = jax.jit(
+            lambda epoch: epochs.course(plan.trainer, plan.seed, epoch, plan.examples, plan.batch_size)
+        )
         self.end_epoch = jax.jit(plan.trainer.end_epoch)
         self.finite = jax.jit(lambda state: jax.tree.map(_finite, state))
         self.whole = jax.jit(lambda state: jnp.array(jax.tree.leaves(jax.tree.map(_finite, state))).all())
@@ -174,17 +166,17 @@ class Loop:
     def train(self, progress: Progress, epoch: int, step: int, bar: Bar, received: Callable[[], int]) -> Progress:
         """Steps `step` .. end of one epoch, in pieces."""
         plan = self.plan
-        indices, *keys = self.begin(epoch)
+        course = self.course(epoch)
         while step < plan.steps:
             if received():
                 self.save(progress, Place(epoch, step))
                 raise Interrupted(received(), Place(epoch, step))
             last, begun = min(step + self.piece, plan.steps), time.perf_counter()
             before = progress
-            progress = self.advance(before, self.x, indices, *keys, step, last)
+            progress = self.advance(before, self.x, course, step, last)
             bad = int(progress.bad_step)
             if bad >= 0 or not self.all_finite(progress.state):
-                self.blame(before, epoch, step, last, indices, keys)
+                self.blame(before, epoch, step, last, course)
             seconds = time.perf_counter() - begun
             if self.first_call and not self.quiet and not bar.terminal:
                 print(f'first step done, compiled and run in {seconds:.1f} s', flush=True)
@@ -237,11 +229,11 @@ class Loop:
                 return jax.tree_util.keystr(path, simple=True, separator='/')
         return 'no tensor'
 
-    def blame(self, before: Progress, epoch: int, first: int, last: int, indices: Any, keys: Any) -> None:
+    def blame(self, before: Progress, epoch: int, first: int, last: int, course: Course) -> None:
         """Take the steps of a bad piece again one by one, keep the state before the bad one, and say where it was."""
         good = before
         for step in range(first, last):
-            after = self.advance(before, self.x, indices, *keys, step, step + 1)
+            after = self.advance(before, self.x, course, step, step + 1)
             bad = [name for name, total in after.totals.items() if not bool(jnp.isfinite(total).all())]
             if bad or not self.all_finite(after.state):
                 self.save(before, Place(epoch, step))

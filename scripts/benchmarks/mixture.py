@@ -6,7 +6,6 @@ import time
 import warnings
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from research.data import Images
@@ -34,12 +33,11 @@ def ours(x: np.ndarray) -> Measure:
     plan = fit.Plan(trainer, lambda x, key: x, x, 1, 1000, 0)
     one, on_device = mesh.data_mesh(1), jax.device_put(x)
     start = jax.jit(lambda x: fit.init(plan, x))(on_device)
-    keys = jax.random.key(1), jax.random.key(2)
-    first, last = jnp.int32(0), jnp.int32(plan.steps)
+    course = epochs.course(trainer, 0, 0, ROWS, plan.batch_size)
 
     @jax.jit
     def iteration(progress: epochs.Progress, x: jax.Array) -> epochs.Progress:
-        after = epochs.advance(trainer, plan.transform, one, progress, x, None, plan.batch_size, *keys, first, last)
+        after = epochs.advance(trainer, plan.transform, one, progress, x, plan.batch_size, course, 0, plan.steps)
         return after._replace(state=trainer.end_epoch(after.state)[0])
 
     def measure() -> float:

@@ -26,11 +26,10 @@ def engine(trainer: object, x: np.ndarray, batch: int, steps: int) -> Measure:
     plan = fit.Plan(trainer, lambda x, key: x, x, 1, batch, 0)  # type: ignore[arg-type]
     one, on_device = mesh.data_mesh(1), jax.device_put(x)
     progress = jax.jit(lambda x: fit.init(plan, x))(on_device)
-    indices = epochs.order(jax.random.key(0), len(x), batch)
-    keys = jax.random.key(1), jax.random.key(2)
+    course = jax.jit(lambda: epochs.course(plan.trainer, 0, 0, len(x), batch))()
     advance = jax.jit(
         lambda progress, x, first, last: epochs.advance(
-            plan.trainer, plan.transform, one, progress, x, indices, batch, *keys, first, last
+            plan.trainer, plan.transform, one, progress, x, batch, course, first, last
         )
     )
 

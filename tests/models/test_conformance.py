@@ -131,12 +131,11 @@ def test_an_epoch_may_be_cut_anywhere(case: Case) -> None:
     """The loop's bounds are data: one piece or many give the same bits."""
     p = plan(case)
     progress = jax.jit(lambda x: fit.init(p, x))(jnp.asarray(case.x))
-    indices = epochs.order(jax.random.key(1), ROWS, case.batch_size)
-    keys = jax.random.key(2), jax.random.key(3)
+    course = epochs.course(p.trainer, 1, 0, ROWS, case.batch_size)
     mesh = meshes.data_mesh(1)
     advance = jax.jit(
         lambda progress, first, last: epochs.advance(
-            p.trainer, p.transform, mesh, progress, jnp.asarray(case.x), indices, case.batch_size, *keys, first, last
+            p.trainer, p.transform, mesh, progress, jnp.asarray(case.x), case.batch_size, course, first, last
         )
     )
     steps = p.steps
