@@ -138,6 +138,7 @@ class Loop:
         self.whole = jax.jit(lambda state: jnp.array(jax.tree.leaves(jax.tree.map(_finite, state))).all())
 
     def run(self, progress: Progress, place: Place) -> Any:
+        """All epochs from `place` on; the trainer's state after the last."""
         plan = self.plan
         logbook = Logbook(self.folder, place.epoch) if self.folder else None
         bar = Bar(self.name, plan.epochs * plan.steps, place.epoch * plan.steps + place.step, self.quiet)

@@ -46,6 +46,7 @@ class AdversarialTrainer:
         return Game(generator, critic)
 
     def step(self, state: Game, x: Batch, key: Key) -> tuple[Game, Metrics]:
+        """`critic_steps` of the critic, each on its own part of the batch, then one of the generator against it."""
         # every critic_steps-th example, so that a batch split over devices gives each device its share of each part
         parts = jax.tree.map(lambda a: a.reshape(-1, self.critic_steps, *a.shape[1:]).swapaxes(0, 1), x)
         optimiser, fixed = self.critic_optimiser.build(self.critic_learning_rate), state.generator.variables()

@@ -31,14 +31,14 @@ def plan(case: Case, trainer: Any = None, **changes: Any) -> fit.Plan:
     return whole._replace(**changes)
 
 
-def equal(a: Any, b: Any, rtol: float, atol: float = 1e-6) -> None:
+def assert_close(a: Any, b: Any, rtol: float, atol: float = 1e-6) -> None:
     jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=rtol, atol=atol), a, b)
 
 
-def identical(a: Any, b: Any) -> None:
+def assert_identical(a: Any, b: Any) -> None:
     """The same bits on CPU; elsewhere, where sums run in no promised order, the same to 1e-5."""
     if jax.default_backend() != 'cpu':
-        equal(a, b, rtol=1e-5)
+        assert_close(a, b, rtol=1e-5)
         return
     jax.tree.map(lambda u, v: np.testing.assert_array_equal(np.asarray(u), np.asarray(v)), a, b)
 
@@ -60,7 +60,7 @@ def test_jit_equals_no_jit(case: Case, key: jax.Array) -> None:
     state = jax.jit(case.trainer.init)(key, x)
     with jax.disable_jit():
         plain = case.trainer.step(state, x, key)
-    equal(jax.jit(case.trainer.step)(state, x, key), plain, rtol=2e-4, atol=1e-5)
+    assert_close(jax.jit(case.trainer.step)(state, x, key), plain, rtol=2e-4, atol=1e-5)
 
 
 @cases
@@ -84,7 +84,7 @@ def test_vmap_over_seeds_equals_a_loop(case: Case) -> None:
     keys = jax.random.split(jax.random.key(3), 3)
     together = jax.jit(jax.vmap(two_steps))(keys)
     for i, key in enumerate(keys):
-        equal(jax.tree.map(lambda leaf, i=i: leaf[i], together), jax.jit(two_steps)(key), rtol=1e-3, atol=1e-4)
+        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), jax.jit(two_steps)(key), rtol=1e-3, atol=1e-4)
 
 
 @cases
@@ -93,7 +93,7 @@ def test_four_devices_equal_one(case: Case) -> None:
         pytest.skip('needs four devices, simulated or real')
     one = fit.fit(plan(case), None, quiet=True)
     four = fit.fit(plan(case, devices=4), None, quiet=True)
-    equal(one, four, rtol=1e-3, atol=1e-4)
+    assert_close(one, four, rtol=1e-3, atol=1e-4)
 
 
 @contextmanager
@@ -112,10 +112,10 @@ def test_resume_equals_no_interruption(case: Case, tmp_path: Path, monkeypatch: 
         with pytest.raises(fit.Interrupted, match='epoch 0, step 1' if plan(case).steps > 1 else 'epoch 1, step 0'):
             fit.fit(plan(case), tmp_path / 'parts', quiet=True)
     again = fit.fit(plan(case), tmp_path / 'parts', resume=True, quiet=True)
-    identical(whole, again)
+    assert_identical(whole, again)
     logs = [logged(tmp_path / name) for name in ('whole', 'parts')]
     assert [row['epoch'] for row in logs[1]] == [1, 2]
-    identical(logs[0], logs[1])
+    assert_identical(logs[0], logs[1])
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
@@ -140,7 +140,7 @@ def test_an_epoch_may_be_cut_anywhere(case: Case) -> None:
     )
     steps = p.steps
     cut = advance(advance(progress, 0, steps // 2), steps // 2, steps)
-    identical(advance(progress, 0, steps), cut)
+    assert_identical(advance(progress, 0, steps), cut)
 
 
 @cases
