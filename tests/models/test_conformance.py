@@ -63,6 +63,11 @@ def test_jit_equals_no_jit(case: Case, key: jax.Array) -> None:
     assert_close(jax.jit(case.trainer.step)(state, x, key), plain, rtol=2e-4, atol=1e-5)
 
 
+def test_the_check_of_keys_sees_one_used_twice(key: jax.Array) -> None:
+    with jax.debug_key_reuse(True), pytest.raises(jax.errors.KeyReuseError):
+        jax.jit(lambda key: jax.random.normal(key) + jax.random.uniform(key))(key)
+
+
 @cases
 def test_no_key_is_used_twice(case: Case) -> None:
     x = jnp.asarray(case.x[: case.batch_size])
