@@ -4,8 +4,12 @@ from research.data.images import Images
 from research.data.music import Music
 from research.data.named import Spec, named
 from research.data.own import Table
-from research.data.source import Alphabet, Data, Split, Values, prepare
+from research.data.records import Records
+from research.data.source import Alphabet, Data, Split, Streamed, Values, prepare
 from research.data.text import Text
 from research.data.toy import Toy
 
-__all__ = ['Alphabet', 'Data', 'Images', 'Music', 'Spec', 'Split', 'Table', 'Text', 'Toy', 'Values', 'named', 'prepare']
+__all__ = [
+    'Alphabet', 'Data', 'Images', 'Music', 'Records', 'Spec', 'Split', 'Streamed', 'Table', 'Text', 'Toy', 'Values',
+    'named', 'prepare',
+]  # fmt: skip

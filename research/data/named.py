@@ -9,11 +9,12 @@ from research.data import music, own, tfds
 from research.data.folders import TFDS_IMAGES, checked_name, command, existing, is_folder, is_path, nearest, tfds_folder
 from research.data.images import Images
 from research.data.own import Table
+from research.data.records import Records, is_records
 from research.data.text import Text
 from research.data.toy import Toy
 from research.types import BadInput
 
-Spec = Images | Text | music.Music | Toy | Table
+Spec = Images | Text | music.Music | Toy | Table | Records
 
 TEXTS = ('python_reference', 'tiny_shakespeare')
 KNOWN = ('digits', *TEXTS, music.NAME, 'ring', 'grid', *TFDS_IMAGES)
@@ -50,6 +51,8 @@ def known(name: str, like: Spec | None) -> Spec:
 def user_set(path: Path, like: Spec | None) -> Spec:
     """The user's own file or folder, told apart by its suffix, and rows from images by the axes of the array."""
     name = str(path)
+    if path.is_dir() and is_records(path):
+        return replace(like, path=name) if isinstance(like, Records) else Records(path=name)
     if path.is_dir():
         return image_spec(name, like)
     if path.suffix == '.txt':

@@ -159,6 +159,7 @@ def compacted(path: Path, found: dict[str, np.ndarray]) -> tuple[dict[str, np.nd
 def images(path: Path) -> Raw:
     """Images [n, height, width] or [n, height, width, 1 or 3]: bytes (256 levels; 2 where all are 0 or 1), or reals."""
     raw = raw_set(path, (3, 4), 'images [n, height, width] or [n, height, width, channels]')
+    assert isinstance(raw.train, Split)
     x = raw.train.x
     if x.ndim == 4 and x.shape[-1] not in (1, 3):
         raise refuse(path, 'train', f'its shape is {x.shape}, and the last axis must be 1 or 3 channels')

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 
-from research.data.source import Data, Split, Values, digest, prepare
+from research.data.source import Data, Split, Streamed, Values, digest, prepare
 from research.types import BadInput, Domain
 
 Modality = Literal['image', 'points']
@@ -19,7 +19,7 @@ VALID_STREAM = 1  # validation draws from the stream [seed, 1], so that its size
 class Raw:
     """A set as it was read, before anything is held out or transformed. `notes` go into the protocol."""
 
-    train: Split
+    train: Split | Streamed
     test: Split
     valid: Split | None = None
     levels: int = 256
@@ -39,7 +39,7 @@ def domain_of(raw: Raw, name: str, values: Values, modality: Modality) -> Domain
     """What the model sees of `raw` under `values`. Raises BadInput where the two do not go together."""
     if values not in get_args(Values):
         raise BadInput(f'values={values!r} is unknown: it may be {", ".join(get_args(Values))}.')
-    shape, reals = raw.train.x.shape[1:], raw.train.x.dtype.kind == 'f'
+    shape, reals = raw.test.x.shape[1:], raw.train.x.dtype.kind == 'f'
     if reals and values in ('dequantise', 'integer'):
         raise BadInput(
             f"{name}, array 'train': it is {raw.train.x.dtype}, and values={values!r} needs integer grey levels."
@@ -59,18 +59,28 @@ def domain_of(raw: Raw, name: str, values: Values, modality: Modality) -> Domain
 
 
 def check_range(raw: Raw, name: str, values: Values) -> None:
-    """Raises BadInput for reals outside [0, 1], which are no grey levels."""
+    """Raises BadInput for reals outside [0, 1], which are no grey levels. A streamed set says so itself: levels = 2."""
+    if isinstance(raw.train, Streamed) and raw.levels != 2:
+        raise BadInput(
+            f"{name}: values={values!r} needs numbers in [0, 1], and the set has others: use values='as_is'."
+        )
     for split, x in (('train', raw.train), ('valid', raw.valid), ('test', raw.test)):
-        if x and not (x.x.min() >= 0 and x.x.max() <= 1):
+        if x and not isinstance(x, Streamed) and not (x.x.min() >= 0 and x.x.max() <= 1):
             raise BadInput(
                 f'{name}, array {split!r}: it runs from {x.x.min():g} to {x.x.max():g}, and values={values!r} needs '
                 f"numbers in [0, 1]: scale the array, or use values='as_is'."
             )
 
 
-def hold_out(split: Split, count: int) -> tuple[Split, Split]:
-    """All but the last `count` examples, and those."""
+@overload
+def hold_out(split: Split, count: int) -> tuple[Split, Split]: ...
+@overload
+def hold_out(split: Streamed, count: int) -> tuple[Streamed, Split]: ...
+def hold_out(split: Split | Streamed, count: int) -> tuple[Split | Streamed, Split]:
+    """All but the last `count` examples, and those (in memory)."""
     cut = len(split) - count
+    if isinstance(split, Streamed):
+        return Streamed(x=split.x.first(cut)), Split(x=split.x.rows.read(range(cut, cut + count)))
     label = split.label
     first = Split(x=split.x[:cut], label=None if label is None else label[:cut])
     return first, Split(x=split.x[cut:], label=None if label is None else label[cut:])

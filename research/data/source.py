@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from research.data.chunks import Chunks
 from research.types import BadInput, Domain
 
 Values = Literal['as_is', 'scale', 'binarise', 'threshold', 'dequantise', 'integer']
@@ -26,6 +27,17 @@ class Split:
 
     x: np.ndarray
     label: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Streamed:
+    """Training examples that are never in memory all at once."""
+
+    x: Chunks
+    label: None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -61,7 +73,7 @@ class Alphabet:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Data:
-    """A set, ready to be trained on: `train` raw, `valid` and `test` as the model sees them.
+    """A set, ready to be trained on: `train` raw (an array, or chunks), `valid` and `test` as the model sees them.
 
     domain    what the model sees, after `values`
     sha256    of the raw content (every split, labels, dtypes and shapes), whatever is then done with it
@@ -72,7 +84,7 @@ class Data:
     """
 
     name: str
-    train: Split
+    train: Split | Streamed
     valid: Split | None
     test: Split
     domain: Domain
