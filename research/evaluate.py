@@ -1,12 +1,17 @@
 """What a fitted model can do: score, draw, and be compared. A model without an ability leaves that number out.
 
-Numbers are `Result`s, one line each in RUN/results.jsonl; samples and real data are laid side by side for the report.
+Numbers are `Result`s, one line each in RUN/results.jsonl with all that is needed to know where it came from; the nats of
+each test example lie in RUN/nats beside it. Samples and real data are laid side by side for the report.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import functools
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +19,10 @@ import jax
 import numpy as np
 
 from research.data.source import Data
-from research.engine import score
+from research.engine import card, score
 from research.metrics import distances
-from research.report import pictures
+from research.report import cells, pictures, protocol, records
+from research.report.markup import write_atomically
 from research.types import Domain, Params, Scorer
 
 SCORE_BATCH = 500
@@ -25,7 +31,7 @@ TEXT_SAMPLES, TEXT_LENGTH = 4, 300
 
 
 class Result(NamedTuple):
-    """One number and how it came to be; a line of RUN/results.jsonl."""
+    """One number and how it was estimated; with its provenance a line of RUN/results.jsonl."""
 
     metric: str
     value: float
@@ -48,18 +54,26 @@ class Fitted(NamedTuple):
         return self.run.trainer.model
 
 
-def evaluate(fitted: Fitted, data: Data, samples: int | None = None, split: str = 'test') -> list[Result]:
+class Scored(NamedTuple):
+    """Numbers, and what each example contributed to the score: comparisons pair them. None where a model cannot score."""
+
+    results: list[Result]
+    nats: np.ndarray | None = None  # [n] float64, of each example, as the score has them (per grey level, say)
+    units: np.ndarray | None = None  # [n] scored units in each: the score is sum(nats) / sum(units)
+
+
+def evaluate(fitted: Fitted, data: Data, samples: int | None = None, split: str = 'test') -> Scored:
     """Every number that this model can give on this data; a model that cannot score leaves its score out."""
-    results = score_results(fitted, data, samples, split)
+    scored = score_results(fitted, data, samples, split)
     if fitted.domain.modality == 'image' and len(getattr(data, split)) >= distances.MINIMUM:
-        results += sample_results(fitted, data, split)
-    return results
+        return scored._replace(results=scored.results + sample_results(fitted, data, split))
+    return scored
 
 
-def score_results(fitted: Fitted, data: Data, samples: int | None, split: str) -> list[Result]:
+def score_results(fitted: Fitted, data: Data, samples: int | None = None, split: str = 'test') -> Scored:
     """`test_nll` in nats per unit, with the standard error over examples, and the same in bits."""
     if not isinstance(fitted.model, Scorer):
-        return []
+        return Scored([])
     model, domain = fitted.run.trainer.model, fitted.domain
     settings: dict[str, Any] = {'preprocessing': data.values}
     batch = SCORE_BATCH
@@ -81,7 +95,8 @@ def score_results(fitted: Fitted, data: Data, samples: int | None, split: str) -
     nll = Result(f'{split}_nll', value, f'nats per {per}', kind, n, split, settings)
     bits = value / domain.dims / np.log(2)
     dimension = 'character' if domain.unit == 'character' else 'dimension'
-    return [nll, Result('bits_per_dim', float(bits), f'bits per {dimension}', kind, n, split, settings)]
+    both = [nll, Result('bits_per_dim', float(bits), f'bits per {dimension}', kind, n, split, settings)]
+    return Scored(both, nats.astype(np.float64), count)
 
 
 def sample_results(fitted: Fitted, data: Data, split: str) -> list[Result]:
@@ -106,11 +121,77 @@ def draw(fitted: Fitted, n: int, seed: int = 0, length: int | None = None) -> np
     return score.sample(fitted.model, fitted.params, key, n, shape)
 
 
-def record(folder: Path, results: list[Result]) -> None:
-    """Append one JSON line per number."""
-    with (folder / 'results.jsonl').open('a') as file:
-        for result in results:
-            file.write(json.dumps(result._asdict()) + '\n')
+def record(folder: Path, scored: Scored) -> None:
+    """Append a line per number to RUN/results.jsonl: it, its provenance, and the file of its nats where it has any.
+
+    Each line is one write, so that a crash leaves whole lines and at most one half of one, which the next call removes.
+    """
+    origin = provenance(card.read(folder))
+    path = folder / 'results.jsonl'
+    _mend(path)
+    with path.open('ab', buffering=0) as file:
+        for result in scored.results:
+            line = result._asdict() | {'nats': _keep(folder, result, scored)} | origin
+            file.write((json.dumps(line, default=str) + '\n').encode())
+        os.fsync(file.fileno())
+
+
+def recall(folder: Path) -> Scored:
+    """What `record` wrote: the newest figure of each metric, and the nats behind the likelihood."""
+    found = records.read(folder)
+    newest = list(found.results.values())
+    results = [Result(r.metric, r.value, r.unit, r.kind, r.n or 0, r.split, dict(r.settings)) for r in newest]
+    likelihood = next((r for r in newest if r.unit.startswith('nats')), None)
+    kept = cells.nats(found, likelihood) if likelihood else None
+    return Scored(results, *kept) if kept else Scored(results)
+
+
+def _mend(path: Path) -> None:
+    """Take away the half of a line that a crash left at the end of a file, or end a last line that is whole."""
+    content = path.read_bytes() if path.exists() else b''
+    start = content.rfind(b'\n') + 1
+    if start == len(content):
+        return
+    try:
+        json.loads(content[start:])
+        kept = content + b'\n'
+    except ValueError:
+        kept = content[:start]
+    write_atomically(path, kept)
+
+
+def provenance(found: dict[str, Any]) -> dict[str, Any]:
+    """Where a number of the run with this card comes from: data, config, and the machines that trained and evaluated."""
+    data = {name: found['data'].get(name) for name in ('name', 'sha256', 'values', 'protocol')}
+    trained = {name: found.get(name) for name in ('commit', 'device', 'versions')}
+    names = ('config', 'model', 'trainer', 'seed', 'overrides')
+    return {name: found.get(name) for name in names} | {
+        'data': data,
+        'measure': protocol.measure(found),
+        'values': found.get('values'),
+        'trained': trained,
+        'evaluated': _here(),
+        'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+    }
+
+
+@functools.cache
+def _here() -> dict[str, Any]:
+    """Once per process: asking git takes 15 ms, and a sweep has many members."""
+    return {'commit': card.commit(), 'device': card.device(), 'versions': card.versions()}
+
+
+def _keep(folder: Path, result: Result, scored: Scored) -> str | None:
+    """Write the nats behind a likelihood to RUN/nats; the file's name within the run, None for any other number."""
+    if scored.nats is None or scored.units is None or not result.unit.startswith(('nats per ', 'bits per ')):
+        return None
+    drawn = result.settings.get('samples')
+    name = f'nats/{result.split}-{result.kind}' + (f'-{drawn}' if drawn else '') + '.npz'
+    if result.unit.startswith('nats'):  # the same in bits needs no file of its own
+        content = io.BytesIO()
+        np.savez_compressed(content, nats=scored.nats, units=scored.units)
+        write_atomically(folder / name, content.getvalue())
+    return name
 
 
 def show(fitted: Fitted, folder: Path, data: Data) -> None:

@@ -11,17 +11,21 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
 import numpy as np
 
+from research.data.chunks import Chunks
 from research.data.source import Alphabet, Data
-from research.engine import cache, card, fit, override
+from research.engine import cache, card, fit, hosts, override, precision
+from research.engine.checkpoint import first_process
 from research.engine.epoch import Progress
-from research.engine.fit import Plan
 from research.engine.logbook import rows, seconds
-from research.evaluate import Fitted, Result, draw, evaluate, record, show
+from research.engine.mesh import ONE, Mesh
+from research.engine.plan import Plan, template
+from research.engine.watch import Watch
+from research.evaluate import Fitted, Result, Scored, draw, evaluate, record, show
 from research.maths import preprocess
 from research.report import pictures
 from research.trainers import player
@@ -41,8 +45,11 @@ class Run:
     epochs: int = ranged(10, at_least=1)
     batch_size: int | None = ranged(100, at_least=1, optional=True)  # None: all the data in one batch
     seed: int = ranged(0, at_least=0, at_most=2**32 - 1)  # above, JAX takes it modulo 2**32
-    devices: int = ranged(1, at_least=1)  # each batch is split over so many
+    mesh: Mesh = ONE  # mesh.data=4: each batch is split over four devices; mesh.model=2: the large arrays over two
+    precision: Literal['float32', 'bfloat16'] = 'float32'  # what nets compute in; parameters are always float32
     checkpoint_every: int = ranged(0, at_least=0)  # epochs; 0: only at the end
+    keep_last: int = ranged(3, at_least=1)  # checkpoints
+    keep_best: str | None = None  # a metric of the log, such as loss: the checkpoint of its least value is kept too
 
 
 def prepare(run: Run, data: Data) -> tuple[Run, Plan]:
@@ -58,9 +65,22 @@ def prepare(run: Run, data: Data) -> tuple[Run, Plan]:
     def transform(x: Any, key: Any) -> Any:
         return preprocess.prepare(x, data.values, data.levels, key)
 
-    x = np.asarray(data.train.x)
-    plan = Plan(run.trainer, transform, x, run.epochs, batch_size, run.seed, run.devices, run.checkpoint_every)
-    fit.template(plan)
+    x = data.train.x.for_batches(batch_size) if isinstance(data.train.x, Chunks) else np.asarray(data.train.x)
+    plan = Plan(
+        precision.apply(run.trainer, run.precision),
+        transform,
+        x,
+        run.epochs,
+        batch_size,
+        run.seed,
+        run.mesh,
+        run.checkpoint_every,
+        run.keep_last,
+        run.keep_best,
+    )
+    logged = sorted(template(plan).totals)
+    if run.keep_best is not None and run.keep_best not in logged:
+        raise BadInput(f'keep_best={run.keep_best}: no such metric; expected one of {", ".join(logged)}, or none')
     return run, plan
 
 
@@ -68,9 +88,11 @@ def check_batch(run: Run, batch_size: int, examples: int) -> None:
     """Whether batches of this size suit the data, the trainer and the devices."""
     if batch_size > examples:
         raise BadInput(f'batch_size={batch_size}: the data have {examples} training examples; expected at most that')
-    parts = run.trainer.parts * run.devices
+    parts = run.trainer.parts * run.mesh.data
     if batch_size % parts:
-        raise BadInput(f'batch_size={batch_size}: expected a multiple of {parts} (critic_steps x devices)')
+        raise BadInput(
+            f'batch_size={batch_size}: expected a multiple of {parts} (critic_steps x accumulate x mesh.data)'
+        )
     if isinstance(run.trainer.model, OnePass) and batch_size != examples:
         raise BadInput(f'batch_size={batch_size}: this model counts all the data in one batch; expected none')
     if run.trainer.whole_epochs and examples % batch_size:
@@ -91,12 +113,16 @@ def train(
     data_dir: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    on_divergence: str = 'ignore',
     quiet: bool = False,
 ) -> Fitted:
-    """Fit `run` and leave a run folder. Raises BadInput for a folder that exists, unless resumed or overwritten."""
+    """Fit `run` and leave a run folder. Raises BadInput for a folder that exists, unless resumed or overwritten.
+
+    It is watched for collapse; what is done about it, `on_divergence` says as in `engine.fit`.
+    """
     cache.enable()
     override.check(run)
-    there = any(folder.iterdir()) if folder.is_dir() else folder.exists()
+    there = occupied(folder)
     if there and not (resume or overwrite):
         raise BadInput(
             f'{folder} exists; continue it with --resume, replace it with --overwrite, or choose another --out'
@@ -104,27 +130,57 @@ def train(
     old = card.read(folder) if there else None  # only a run folder is ever continued or deleted
     data = run.data.load(data_dir)
     bound, plan = prepare(run, data)
+    fit.check(plan, on_divergence)
     if old and resume:
         check_same(old, bound, data, folder)
         done = max((row['epoch'] for row in rows(folder)), default=0)
         if done > run.epochs:
             raise BadInput(f'epochs={run.epochs}: {folder} has trained {done} already; expected at least that')
-    elif old:
-        shutil.rmtree(folder)
+    described = describe(bound, plan, data, config, summary, overrides)
+    hosts.meet('before the folder is changed')
+    if first_process():
+        make(folder, described, anew=old is not None and not resume)
+    hosts.meet('after it was')
+    if not (folder / 'card.json').is_file():
+        raise BadInput(
+            f'{folder}: written by the first process and not seen by this one; expected a folder that all share'
+        )
+    began = time.perf_counter()
+    watch, name = Watch(), config or 'train'
+    state = fit.fit(plan, folder, resume=resume, on_divergence=on_divergence, watch=watch, name=name, quiet=quiet)
+    fitted = Fitted(bound, hosts.local(run.trainer.params(state)), data.domain)
+    if first_process():
+        card.write(folder, described | {'parameters': parameters(bound.trainer.model, fitted.params)})
+        spent = max(time.perf_counter() - began, seconds(folder))  # a resumed run has spent more than this call
+        record(folder, Scored([Result('training_seconds', spent, 'seconds', 'exact', 1, 'train', {})]))
+        show(fitted, folder, data)
+    hosts.meet('at the end')
+    return fitted
+
+
+def make(folder: Path, described: dict[str, Any], anew: bool) -> None:
+    """A run folder with its card; what it held before goes first if it is made `anew`."""
+    if anew:
+        clear(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f'{folder}: a run folder cannot be made there ({error.strerror})') from None
-    described = describe(bound, plan, data, config, summary, overrides)
     card.write(folder, described)
-    began = time.perf_counter()
-    state = fit.fit(plan, folder, resume=resume, name=config or 'train', quiet=quiet)
-    fitted = Fitted(bound, run.trainer.params(state), data.domain)
-    card.write(folder, described | {'parameters': parameters(bound.trainer.model, fitted.params)})
-    spent = max(time.perf_counter() - began, seconds(folder))  # a resumed run has spent more than this call
-    record(folder, [Result('training_seconds', spent, 'seconds', 'exact', 1, 'train', {})])
-    show(fitted, folder, data)
-    return fitted
+
+
+def occupied(folder: Path) -> bool:
+    """Whether anything is there; a run killed before its first card was whole has left nothing."""
+    return any(path.suffix != '.partial' for path in folder.iterdir()) if folder.is_dir() else folder.exists()
+
+
+def clear(folder: Path) -> None:
+    """Empty a run folder, its card last: killed in between, it still is one, and may be overwritten again."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == 'card.json'):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def check_same(old: dict[str, Any], run: Run, data: Data, folder: Path) -> None:
@@ -161,7 +217,7 @@ def describe(run: Run, plan: Plan, data: Data, config: str, summary: str, overri
         'domain': dataclasses.asdict(data.domain),
         'alphabet': data.text.symbols if data.text else None,
         'levels': data.levels,
-        'train_shape': [list(plan.x.shape), str(plan.x.dtype)],
+        'train_shape': [[len(plan.x), *plan.x.shape[0 if isinstance(plan.x, Chunks) else 1 :]], str(plan.x.dtype)],
         'commit': card.commit(),
         'versions': card.versions(),
         'device': card.device(),
@@ -176,7 +232,7 @@ def load(folder: Path) -> Fitted:
     run, template, domain = planned(card.read(folder), folder / 'card.json')
     book = Checkpoints(folder)
     try:
-        progress, _, lost = book.restore(template)
+        progress, _, lost, _ = book.restore(template)
     finally:
         book.close()
     for sentence in lost:
@@ -202,7 +258,7 @@ def planned(found: dict[str, Any], path: Path) -> tuple[Run, Progress, Domain]:
             return preprocess.prepare(x, values, levels, key)
 
         plan = Plan(run.trainer, transform, x, run.epochs, batch_size, run.seed)
-        return run, fit.template(plan), card.domain(found)
+        return run, template(plan), card.domain(found)
     except Exception as error:
         reason = ' '.join(str(error).split())[:300] or type(error).__name__
         raise BadInput(reason if str(path) in reason else f'{path}: {reason}') from error
@@ -217,9 +273,9 @@ def evaluate_folder(folder: Path, samples: int | None, split: str, data_dir: str
         raise BadInput(f'{folder}: the data are not those it was trained on (their sha256 differs from the card)')
     if getattr(data, split) is None:
         raise BadInput(f'--split {split}: {data.name} has none; hold some out with --set data.valid=N before training')
-    results = evaluate(fitted, data, samples, split)
-    record(folder, results)
-    return results
+    scored = evaluate(fitted, data, samples, split)
+    record(folder, scored)
+    return scored.results
 
 
 def sample_folder(folder: Path, out: Path, n: int, seed: int, length: int | None) -> None:

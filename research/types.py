@@ -124,6 +124,7 @@ class Expectable(Model, Protocol):
     def solve(self, params: Params, statistics: Params, /) -> Params: ...
 
 
+@runtime_checkable
 class Adversarial(Model, Protocol):
     """What AdversarialTrainer asks for; `init` gives {'generator': ..., 'critic': ...}."""
 
@@ -145,6 +146,13 @@ class Scorer(Protocol):
     log_prob_kind: Kind
 
     def log_prob(self, params: Params, x: Batch, key: Key, /) -> Array: ...  # [batch] nats
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """The ability to encode: mean and log-variance of q(z | x), each [batch, ...]."""
+
+    def encode(self, params: Params, x: Batch, /) -> tuple[Array, Array]: ...
 
 
 class Trainer(Protocol):

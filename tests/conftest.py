@@ -1,4 +1,4 @@
-"""What every test runs under: four simulated devices, the quick compiler and the compilation cache.
+"""What every test runs under: eight simulated devices, the quick compiler and the compilation cache.
 
 Warnings are errors (pyproject.toml); that no key is used twice is a test of the conformance suite.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-# four devices and the quick compiler, before JAX starts
-FLAGS = '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=1'
+# eight devices and the quick compiler, before JAX starts
+FLAGS = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAGS}'.strip()
 
 import jax  # noqa: E402

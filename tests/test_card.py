@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from research.engine import card as cards
+from research.engine import override
+from research.engine.mesh import Mesh
 from scripts import evaluate, sample, train
 from tests.command import Command, caller
 from tests.runs import SMALL, card, digits
@@ -85,3 +88,19 @@ def test_a_garbled_card_is_refused(text: str, trained: Path, tmp_path: Path, com
         assert done.code == 2
         assert str(folder / 'card.json') in done.err
     assert [path.name for path in folder.iterdir()] == ['card.json']
+
+
+def test_a_card_of_format_1_had_devices_where_there_is_a_mesh_now(trained: Path) -> None:
+    found = card(trained)
+    found['run'] = {
+        name: value for name, value in found['run'].items() if name not in ('mesh', 'keep_last', 'precision')
+    }
+    found['values'] = {name: value for name, value in found['values'].items() if not name.startswith('mesh')}
+    old = found | {'format': 1, 'run': found['run'] | {'devices': 4}, 'values': found['values'] | {'devices': 4}}
+    now = cards.migrated(old)
+    run = override.from_json(now['run'], 'card.json')
+    assert (run.mesh, run.keep_last) == (Mesh(data=4), 3)
+    assert 'devices' not in now['values']
+    assert now['values']['mesh.data'] == 4
+    assert cards.migrated(now | {'format': 2}) == now | {'format': 2}
+    assert 'devices' in old['run']

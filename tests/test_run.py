@@ -14,6 +14,7 @@ from PIL import Image
 from research import run as runs
 from research.data import Images, Text, Toy, named
 from research.engine import override
+from research.evaluate import Result
 from research.run import Run
 from research.types import BadInput
 from scripts import configs
@@ -96,7 +97,8 @@ def test_what_is_loaded_is_what_was_trained(tmp_path: Path) -> None:
 def test_a_score_says_what_it_is_of(vae: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(vae, tmp_path / 'run'))
     results = runs.evaluate_folder(folder, 9, 'test', None)
-    assert lines(folder / 'results.jsonl')[1:] == [result._asdict() for result in results]
+    told = lines(folder / 'results.jsonl')[1:]
+    assert [{name: line[name] for name in Result._fields} for line in told] == [result._asdict() for result in results]
     nll, bits, mmd, frechet = results
     assert (nll.metric, nll.unit, nll.kind, nll.n, nll.split) == ('test_nll', 'nats per example', 'bound', 397, 'test')
     assert nll.settings['samples'] == 9
@@ -112,7 +114,7 @@ def test_a_score_says_what_it_is_of(vae: Path, tmp_path: Path) -> None:
 
 def test_more_samples_tighten_the_bound(vae: Path) -> None:
     fitted, data = runs.load(vae), Images(name='digits', values='dequantise').load()
-    loose, tight = (runs.evaluate(fitted, data, k)[0].value for k in (1, 50))
+    loose, tight = (runs.evaluate(fitted, data, k).results[0].value for k in (1, 50))
     assert tight < loose
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -15,7 +16,7 @@ import jax
 from research.engine import override
 from research.types import BadInput, Domain
 
-FORMAT = 1
+FORMAT = 2  # 1: `run.devices` and `values.devices` in place of the mesh
 MUST_HAVE = {'format': int, 'run': dict, 'data': dict, 'domain': dict, 'train_shape': list, 'levels': int}
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'orbax-checkpoint', 'tensorflow-datasets')
 
@@ -30,6 +31,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache  # git takes 15 ms, and a sweep has many members
 def commit() -> str | None:
     """The project's git commit, with '+' where files differ from it; None outside a checkout."""
     place = Path(__file__).parent
@@ -69,7 +71,18 @@ def read(folder: Path) -> dict[str, Any]:
             raise BadInput(f'{path}: not a run card, {name} is missing or of another type')
     if card['format'] > FORMAT:
         raise BadInput(f'{path}: format {card["format"]}, and this version reads up to {FORMAT}')
-    return card
+    return migrated(card)
+
+
+def migrated(card: dict[str, Any]) -> dict[str, Any]:
+    """The card in today's format; what an earlier one did not have takes its default when the run is built."""
+    if card['format'] >= 2 or 'devices' not in card['run']:
+        return card
+    run, values = dict(card['run']), dict(card.get('values') or {})
+    run['mesh'] = {'class': 'research.engine.mesh.Mesh', 'data': run.pop('devices')}
+    if 'devices' in values:
+        values |= {'mesh': 'Mesh', 'mesh.data': values.pop('devices')}
+    return card | {'run': run, 'values': values}
 
 
 def domain(card: dict[str, Any]) -> Domain:
@@ -79,7 +92,7 @@ def domain(card: dict[str, Any]) -> Domain:
 
 def difference(card: dict[str, Any], run: Any, where: str) -> str | None:
     """The first dotted field in which a config differs from the card's, but for how long it trains and saves."""
-    free = {'epochs', 'checkpoint_every'}
+    free = {'epochs', 'checkpoint_every', 'keep_last', 'keep_best'}
     ours, theirs = override.flatten(run), override.flatten(override.from_json(card['run'], where))
     for field in sorted((ours.keys() | theirs.keys()) - free):
         if ours.get(field) != theirs.get(field):

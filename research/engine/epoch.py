@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from research.engine import mesh as meshes
 from research.types import Array, Batch, Key, Metrics, Trainer
@@ -29,7 +28,7 @@ class Progress(NamedTuple):
     bad_step: Array  # int32, -1 while all is well
 
 
-def stream(seed: int, name: str, epoch: int | Array = 0) -> Key:
+def stream(seed: int | Array, name: str, epoch: int | Array = 0) -> Key:
     """The key of one use of randomness in one epoch."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), STREAMS[name]), epoch)
 
@@ -48,7 +47,7 @@ class Course(NamedTuple):
     step: Key  # [steps] keys of the trainer
 
 
-def course(trainer: Trainer, seed: int, epoch: int | Array, examples: int, batch_size: int) -> Course:
+def course(trainer: Trainer, seed: int | Array, epoch: int | Array, examples: int, batch_size: int) -> Course:
     """The course of one epoch, a function of (seed, epoch) alone."""
     rows = None if trainer.whole_epochs else order(stream(seed, 'order', epoch), examples, batch_size)
     fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
@@ -66,7 +65,7 @@ def take(x: Batch, rows: Array | None, batch_size: int, i: Array) -> Batch:
 def advance(
     trainer: Trainer,
     transform: Transform,
-    mesh: Mesh,
+    mesh: jax.sharding.Mesh,
     progress: Progress,
     x: Batch,
     batch_size: int,
@@ -80,6 +79,7 @@ def advance(
         raw = take(x, course.rows, batch_size, i)
         batch = meshes.split_batch(transform(raw, course.data[i]), mesh)
         state, metrics = trainer.step(carry.state, batch, course.step[i])
+        state = meshes.split_state(state, mesh)
         totals = jax.tree.map(jnp.add, carry.totals, metrics)
         finite = jnp.all(jnp.array([jnp.isfinite(m).all() for m in jax.tree.leaves(metrics)] or [True]))
         return Progress(state, totals, jnp.where((carry.bad_step < 0) & ~finite, i, carry.bad_step))

@@ -1,257 +1,266 @@
-"""Train one run: the only training loop of the project. It knows no model, no loss and no data set."""
+"""Train one run: from a plan and a folder to a trained state, through interruptions, other devices and divergence."""
 
 from __future__ import annotations
 
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
-
-from research.engine import epoch as epochs
+from research.engine import events, feed
 from research.engine import mesh as meshes
-from research.engine.checkpoint import Checkpoints, Place
-from research.engine.epoch import Course, Progress, Transform
+from research.engine import numbers as settings
+from research.engine import origin as origins
+from research.engine import plan as plans
+from research.engine import program as programs
+from research.engine.checkpoint import Checkpoints, Place, first_process
+from research.engine.epoch import Progress
 from research.engine.logbook import Bar, Logbook
-from research.types import Batch, Trainer
+from research.engine.loop import Alarm, Diverged, Interrupted, Loop, Piece
+from research.engine.plan import Plan
+from research.engine.program import Program, Setting
+from research.engine.watch import Watch
+from research.types import BadInput
 
-INIT_EXAMPLES = 10_000  # how many training examples an `init` sees, or one batch if that is more
-PIECE_SECONDS = 1.0  # an epoch that takes longer is compiled once and run in pieces of about this length
-
-
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM: the run was saved. `code` is the exit status a shell expects."""
-
-    def __init__(self, signal_number: int, place: Place):
-        super().__init__(f'stopped after epoch {place.epoch}, step {place.step}; saved')
-        self.code = 128 + signal_number
+__all__ = ['Diverged', 'Interrupted', 'Plan', 'fit']
+ROLLBACKS = 3  # so many times a run that went wrong is taken back, with half the learning rate each time
+ON_DIVERGENCE = ('stop', 'rollback', 'ignore')
 
 
-class Diverged(Exception):
-    """A loss or a parameter became NaN or infinite; the message names the tensor and the step."""
-
-
-class Plan(NamedTuple):
-    """What to train, on what, for how long. `x` is the raw training data, whole, with one leading axis."""
-
-    trainer: Trainer
-    transform: Transform
-    x: Batch
-    epochs: int
-    batch_size: int
-    seed: int
-    devices: int = 1
-    checkpoint_every: int = 0
-
-    @property
-    def examples(self) -> int:
-        return int(jax.tree.leaves(self.x)[0].shape[0])
-
-    @property
-    def steps(self) -> int:
-        return self.examples // self.batch_size
-
-
-def init_sample(plan: Plan) -> Batch:
-    """The training data that `init` sees, transformed: examples from all over the set, which may be sorted."""
-    count = max(plan.batch_size, min(plan.examples, INIT_EXAMPLES))
-    stride = plan.examples // count
-    return plan.transform(jax.tree.map(lambda a: a[::stride][:count], plan.x), epochs.stream(plan.seed, 'sample'))
-
-
-def init(plan: Plan, x: Batch) -> Progress:
-    """The state before the first step, and sums of metrics at zero."""
-    state = plan.trainer.init(epochs.stream(plan.seed, 'init'), init_sample(plan._replace(x=x)))
-    return epochs.start(plan.trainer, plan.transform, state, x, plan.batch_size)
-
-
-def template(plan: Plan) -> Progress:
-    """Shapes and types of `init`'s result; raises whatever a net or a model refuses, before anything is compiled."""
-    shapes = jax.eval_shape(lambda x: init(plan, x), plan.x)
-    whole = NamedSharding(meshes.data_mesh(plan.devices), PartitionSpec())
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=whole), shapes)
-
-
-@contextmanager
-def signals() -> Iterator[Callable[[], int]]:
-    """Within, Ctrl-C and SIGTERM are noted instead of acted on; a second Ctrl-C acts at once."""
-    received = [0]
-
-    def note(number: int, frame: Any) -> None:
-        if received[0] and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received[0] = number
-
-    try:
-        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: nobody sends it signals
-        old = {}
-    try:
-        yield lambda: received[0]
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-def fit(plan: Plan, folder: Path | None, *, resume: bool = False, name: str = 'train', quiet: bool = False) -> Any:
+def fit(
+    plan: Plan,
+    folder: Path | None,
+    *,
+    resume: bool = False,
+    on_divergence: str = 'stop',
+    watch: Watch | None = None,
+    program: Program | None = None,
+    name: str = 'train',
+    quiet: bool = False,
+) -> Any:
     """Train to the end of `plan.epochs` and return the trainer's state.
 
     With a folder: metrics.jsonl and checkpoints/ are written there; with `resume`, from its last readable checkpoint on.
-    Raises Interrupted after saving, Diverged after keeping the last good state.
+    `on_divergence`, where a number is not finite or the `watch` sounds an alarm: 'stop'; 'rollback': from the last good
+    checkpoint on with half the learning rate, noted in events.jsonl; or 'ignore': alarms are noted there, and only what is
+    not finite stops. `program`: one that was compiled for another plan of the same structure. Raises Interrupted after
+    saving, Diverged after keeping the last good state.
     """
-    mesh = meshes.data_mesh(plan.devices)
-    x = meshes.replicate(plan.x, mesh)
+    check(plan, on_divergence)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    book = Checkpoints(folder) if folder is not None and resume else None
-    if book is not None and book.latest() is not None:
-        progress, place, lost = book.restore(template(plan))
-        for sentence in lost:
-            print(f'{sentence}; continuing from epoch {place.epoch}, step {place.step}', flush=True)
-        book.forget(place.epoch * plan.steps + place.step)
-    else:
-        progress, place = meshes.replicate(jax.jit(lambda x: init(plan, x))(x), mesh), Place(0, 0)
-    return Loop(plan, mesh, x, folder, book, name, quiet).run(progress, place)
+    one = OneRun(plan, folder, name, quiet, program, watch)
+    if watch is not None:
+        watch.tell = one.warn if on_divergence == 'ignore' else None
+        watch.keep = on_divergence == 'stop'
+    try:
+        progress, place = one.begin(resume)
+        while True:
+            try:
+                return one.train(progress, place)
+            except Alarm as alarm:
+                if on_divergence != 'rollback' or one.rollbacks >= ROLLBACKS:
+                    one.keep_bad(alarm)
+                    raise Diverged(one.told(alarm), alarm.place) from None
+                progress, place = one.roll_back(alarm)
+    finally:
+        one.close()
 
 
-class Loop:
-    """The state of one `fit`: what is compiled, what is open, and how long a step takes."""
+def check(plan: Plan, on_divergence: str) -> None:
+    """Raises BadInput where a run cannot be gone on with in this way."""
+    if on_divergence not in ON_DIVERGENCE:
+        raise BadInput(f'on_divergence={on_divergence}: expected one of {", ".join(ON_DIVERGENCE)}')
+    if on_divergence == 'rollback' and not settings.rates(settings.numbers(plan.trainer)):
+        trainer = type(plan.trainer).__name__
+        raise BadInput(f'on_divergence=rollback: {trainer} has no learning rate to halve; expected stop or ignore')
 
-    def __init__(self, plan: Plan, mesh: Any, x: Batch, folder: Path | None, book: Any, name: str, quiet: bool):
-        self.plan, self.x, self.folder, self.book = plan, x, folder, book
-        self.name, self.quiet, self.piece, self.first_call = name, quiet, 1, True
-        self.advance = jax.jit(
-            lambda progress, x, course, first, last: epochs.advance(
-                plan.trainer, plan.transform, mesh, progress, x, plan.batch_size, course, first, last
-            )
-        )
-        self.course = jax.jit(
-            lambda epoch: epochs.course(plan.trainer, plan.seed, epoch, plan.examples, plan.batch_size)
-        )
-        self.end_epoch = jax.jit(plan.trainer.end_epoch)
-        self.finite = jax.jit(lambda state: jax.tree.map(_finite, state))
-        self.whole = jax.jit(lambda state: jnp.array(jax.tree.leaves(jax.tree.map(_finite, state))).all())
 
-    def run(self, progress: Progress, place: Place) -> Any:
-        """All epochs from `place` on; the trainer's state after the last."""
-        plan = self.plan
-        logbook = Logbook(self.folder, place.epoch) if self.folder else None
-        bar = Bar(self.name, plan.epochs * plan.steps, place.epoch * plan.steps + place.step, self.quiet)
-        try:
-            with signals() as received:
-                for epoch in range(place.epoch, plan.epochs):
-                    begun = time.perf_counter()
-                    first = place.step if epoch == place.epoch else 0
-                    progress = self.train(progress, epoch, first, bar, received)
-                    state, extra = self.end_epoch(progress.state)
-                    self.require_finite(progress, state, epoch, plan.steps)
-                    self.log(logbook, bar, progress, extra, epoch, plan.steps - first, time.perf_counter() - begun)
-                    zero = jax.tree.map(jnp.zeros_like, progress.totals)
-                    progress = Progress(state, zero, progress.bad_step)
-                    last = epoch + 1 == plan.epochs
-                    if last or (plan.checkpoint_every and (epoch + 1) % plan.checkpoint_every == 0):
-                        self.save(progress, Place(epoch + 1, 0))
-        finally:
-            bar.close()
-            if logbook:
-                logbook.close()
-            if self.book is not None:
-                self.book.close()
-        return progress.state
+class OneRun:
+    """A single run's folder, program and bar; what a `Loop` reports to."""
 
-    def train(self, progress: Progress, epoch: int, step: int, bar: Bar, received: Callable[[], int]) -> Progress:
-        """Steps `step` .. end of one epoch, in pieces."""
-        plan = self.plan
-        course = self.course(epoch)
-        while step < plan.steps:
-            if received():
-                self.save(progress, Place(epoch, step))
-                raise Interrupted(received(), Place(epoch, step))
-            last, begun = min(step + self.piece, plan.steps), time.perf_counter()
-            before = progress
-            progress = self.advance(before, self.x, course, step, last)
-            bad = int(progress.bad_step)
-            if bad >= 0 or not self.all_finite(progress.state):
-                self.blame(before, epoch, step, last, course)
-            seconds = time.perf_counter() - begun
-            if self.first_call and not self.quiet and not bar.terminal:
-                print(f'first step done, compiled and run in {seconds:.1f} s', flush=True)
-            if not self.first_call:
-                self.piece = max(1, min(8 * self.piece, int(PIECE_SECONDS * (last - step) / max(seconds, 1e-6))))
-            elif last - step == 1:
-                self.piece = 8
-            self.first_call = False
-            rate = (last - step) * plan.batch_size / seconds
-            loss = progress.totals.get('loss')
-            bar.move(last - step, f'{epoch + 1}/{plan.epochs}', None if loss is None else float(loss) / last, rate)
-            step = last
-        return progress
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path | None,
+        name: str,
+        quiet: bool,
+        program: Program | None = None,
+        watch: Watch | None = None,
+    ):
+        self.plan, self.folder, self.quiet, self.watch = plan, folder, quiet, watch
+        self.mesh = meshes.build(plan.mesh)
+        self.numbers = plans.numbers(plan)
+        self.program = program or Program(plan, self.mesh)
+        self.x = feed.place(plan.x, self.program.place)
+        self.bar = Bar(name, plan.epochs * plan.steps, quiet or not first_process())
+        self.book: Checkpoints | None = None
+        self.logbook: Logbook | None = None
+        self.rollbacks = 0
+        self.tried: int | None = None  # the step that the last rollback went back to
 
-    def log(
-        self, logbook: Any, bar: Bar, progress: Progress, extra: Any, epoch: int, steps: int, seconds: float
-    ) -> None:
+    @property
+    def setting(self) -> Setting:
+        return programs.one(self.plan, settings.scale(self.numbers, 0.5**self.rollbacks))
+
+    def begin(self, resume: bool) -> tuple[Progress, Place]:
+        """Where training starts: the last readable checkpoint, or the state before the first step."""
+        if resume and self.folder is not None:
+            book = self.open()
+            if book.latest() is not None:
+                progress, place, lost, notes = book.restore(plans.template(self.plan))
+                for sentence in lost:
+                    print(f'{sentence}; continuing from epoch {place.epoch}, step {place.step}', flush=True)
+                book.forget(self.total(place))
+                self.rollbacks, self.tried = int(notes.get('rollbacks', 0)), notes.get('tried')
+                self.recall(notes)
+                self.drop_events(place)
+                return progress, place
+            book.forget(0)  # what a kill during the first save left
+            self.drop_events(Place(0, 0))
+        return self.start(), Place(0, 0)
+
+    def recall(self, notes: dict[str, Any]) -> None:
+        if self.watch is not None:
+            self.watch.recall(notes.get('watch'))
+
+    def drop_events(self, place: Place) -> None:
+        if self.folder is not None and first_process():
+            events.forget(self.folder, place, self.rollbacks)
+
+    def start(self) -> Progress:
+        progress = self.program.init(programs.one(self.plan, self.numbers), plans.sample(self.plan))
+        placed: Progress = meshes.place_state(progress, self.mesh)
+        return placed
+
+    def train(self, progress: Progress, place: Place) -> Any:
+        if self.folder is not None and first_process():
+            if self.logbook is not None:
+                self.logbook.close()
+            self.logbook = Logbook(self.folder, place.epoch)
+        self.bar.start(self.total(place))
+        return Loop(self.plan, self.program, self.setting, self.x, self, self.watch).run(progress, place).state
+
+    def total(self, place: Place) -> int:
+        return place.epoch * self.plan.steps + place.step
+
+    # what a Loop reports
+
+    def moved(self, piece: Piece, progress: Progress) -> None:
+        loss = progress.totals.get('loss')
+        mean = None if loss is None else float(loss) / piece.last
+        if piece.first_call and not self.quiet and not self.bar.terminal and first_process():
+            print(f'first step done, compiled and run in {piece.seconds:.1f} s', flush=True)
+        rate = piece.steps * self.plan.batch_size / piece.seconds
+        self.bar.move(piece.steps, f'{piece.epoch + 1}/{self.plan.epochs}', mean, rate)
+
+    def ended(self, progress: Progress, extra: Any, epoch: int, steps: int, seconds: float) -> dict[str, float]:
         """One line for the epoch: the mean of each metric over all its steps."""
         plan = self.plan
         means = {k: float(v) / plan.steps for k, v in progress.totals.items()} | {k: float(v) for k, v in extra.items()}
         rate = steps * plan.batch_size / seconds
-        bar.epoch(f'{epoch + 1}/{plan.epochs}', means.get('loss'), rate)
-        if logbook:
+        self.bar.epoch(f'{epoch + 1}/{plan.epochs}', means.get('loss'), rate)
+        if self.logbook:
             where = {'epoch': epoch + 1, 'step': (epoch + 1) * plan.steps}
             pace = {'seconds': round(seconds, 4), 'examples_per_second': round(rate, 1)}
-            logbook.write(where | pace | means)
+            self.logbook.write(where | pace | means)
+        return means
 
-    def save(self, progress: Progress, place: Place) -> None:
+    def save(self, progress: Progress, place: Place, means: dict[str, float] | None = None) -> None:
+        """What an epoch has come to, or without `means` what was reached when the run was interrupted."""
         if self.folder is None:
             return
-        if self.book is None:
-            self.book = Checkpoints(self.folder)
-        self.book.save(place.epoch * self.plan.steps + place.step, progress, place)
+        value = (means or {}).get(self.plan.keep_best or '')
+        notes: dict[str, Any] = {'rollbacks': self.rollbacks, 'tried': self.tried}
+        if self.watch is not None:
+            notes['watch'] = self.watch.remembered()
+        self.open().save(self.total(place), progress, place, value, notes, passing=means is None)
 
-    def all_finite(self, state: Any) -> bool:
-        return bool(self.whole(state))  # one number to read from the device, however many tensors there are
+    def judge(self, before: Progress, after: Progress, ok: Any, piece: Piece, loop: Loop) -> None:
+        """Raises Alarm where a metric or the state is not finite after a piece."""
+        if int(after.bad_step) < 0 and bool(ok):
+            return
+        raise loop.blame(before, piece)
 
-    def require_finite(self, before: Progress, state: Any, epoch: int, step: int) -> None:
-        if not self.all_finite(state):
-            self.save(before, Place(epoch, step))
-            raise Diverged(
-                f'NaN or infinity: {self.culprit(state)} at the end of epoch {epoch + 1}, step {step}; the state before '
-                'it is kept'
+    def judge_end(self, before: Progress, after: Progress, ok: Any, epoch: int) -> None:
+        if not bool(ok):
+            raise Alarm(
+                f'NaN or infinity: {programs.culprit(after.state)} at the end of epoch {epoch + 1}, step {self.plan.steps}',
+                before,
+                Place(epoch, self.plan.steps),
+                'it',
+                origins.of_end(self.plan, self.setting.numbers, before.state),
             )
 
-    def culprit(self, state: Any) -> str:
-        """The path of the first tensor that is not finite."""
-        for path, ok in jax.tree_util.tree_leaves_with_path(self.finite(state)):
-            if not bool(ok):
-                return jax.tree_util.keystr(path, simple=True, separator='/')
-        return 'no tensor'
+    # when it goes wrong
 
-    def blame(self, before: Progress, epoch: int, first: int, last: int, course: Course) -> None:
-        """Take the steps of a bad piece again one by one, keep the state before the bad one, and say where it was."""
-        good = before
-        for step in range(first, last):
-            after = self.advance(before, self.x, course, step, step + 1)
-            bad = [name for name, total in after.totals.items() if not bool(jnp.isfinite(total).all())]
-            if bad or not self.all_finite(after.state):
-                self.save(before, Place(epoch, step))
-                loss = f'{", ".join(bad)} at ' if bad else ''
-                raise Diverged(
-                    f'NaN or infinity: {loss}epoch {epoch + 1}, step {step + 1}; after it the first tensor that is not '
-                    f'finite is {self.culprit(after.state)}; the state before that step is kept'
-                )
-            before = after
-        self.save(
-            good, Place(epoch, first)
-        )  # taken one by one the steps were fine: a device that does not repeat itself
-        raise Diverged(
-            f'NaN or infinity between step {first + 1} and step {last} of epoch {epoch + 1}; they did not come again when '
-            'the steps were repeated one by one; the state before them is kept'
-        )
+    def warn(self, alarm: Alarm) -> None:
+        self.note('alarm', alarm)
+        if not self.quiet and first_process():
+            print(f'warning: {alarm}', flush=True)
 
+    def keep_bad(self, alarm: Alarm) -> None:
+        """The last good state, for who wants to look at it or to go on from there."""
+        if alarm.before is not None and self.folder is not None:
+            self.open().forget(self.total(alarm.place))
+            self.save(alarm.before, alarm.place)
+        self.note('stopped', alarm)
 
-def _finite(leaf: jax.Array) -> jax.Array:
-    return jnp.isfinite(leaf).all() if jnp.issubdtype(leaf.dtype, jnp.floating) else jnp.bool_(True)
+    def told(self, alarm: Alarm) -> str:
+        tries = f' after {self.rollbacks} rollbacks' if self.rollbacks else ''
+        is_kept = alarm.before is not None and self.folder is not None
+        kept = f'; the state before {alarm.since} is kept in {self.folder}' if is_kept else ''
+        return f'{alarm}{tries}{kept}' + (f'; {alarm.origin}' if alarm.origin else '')
+
+    def roll_back(self, alarm: Alarm) -> tuple[Progress, Place]:
+        """The last good checkpoint, or the beginning; from here on with half the learning rate."""
+        last = alarm.place if self.watch is None else self.watch.trusted(alarm.place)
+        progress, place, notes = self.good(self.total(last))
+        half = {'learning_rate_times': 0.5 ** (self.rollbacks + 1), 'to': place._asdict()}
+        self.note('rollback', alarm, **half)
+        self.rollbacks, self.tried = self.rollbacks + 1, self.total(place)
+        self.recall(notes)
+        if self.folder is not None:
+            self.open().forget(self.tried)
+        if not self.quiet and first_process():
+            rate = f'{0.5**self.rollbacks:g} times the learning rate'
+            began = f'; {alarm.origin}' if alarm.origin else ''
+            print(f'{alarm}{began}; back to epoch {place.epoch}, step {place.step}, with {rate}', flush=True)
+        return progress, place
+
+    def good(self, before: int) -> tuple[Progress, Place, dict[str, Any]]:
+        """The newest checkpoint up to this step, or the beginning.
+
+        One that was saved because the run was interrupted does not count: an uninterrupted run has none there. And one
+        from which it went wrong twice is passed over, for it is not good.
+        """
+        steps = [step for step in self.open().due() if step <= before] if self.folder is not None else []
+        if steps and steps[-1] == self.tried:
+            steps.pop()
+        try:
+            if steps:
+                progress, place, _, notes = self.open().restore(plans.template(self.plan), steps[-1])
+                return progress, place, notes
+        except BadInput as error:
+            print(error, flush=True)
+        return self.start(), Place(0, 0), {}
+
+    def note(self, event: str, alarm: Alarm, **more: Any) -> None:
+        if self.folder is not None and first_process():
+            more = {'good': alarm.place._asdict()} | more
+            events.note(self.folder, event, alarm.at, self.rollbacks, why=str(alarm), origin=alarm.origin, **more)
+
+    def open(self) -> Checkpoints:
+        assert self.folder is not None
+        if self.book is None:
+            self.book = Checkpoints(self.folder, self.plan.keep_last)
+        return self.book
+
+    def settle(self) -> None:
+        if self.book is not None:
+            self.book.finish()
+
+    def close(self) -> None:
+        self.bar.close()
+        if self.logbook:
+            self.logbook.close()
+        if self.book is not None:
+            self.book.close()

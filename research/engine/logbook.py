@@ -63,13 +63,17 @@ class Logbook:
 class Bar:
     """Progress over all steps: a bar with loss and examples/s on a terminal, one plain line per epoch elsewhere."""
 
-    def __init__(self, name: str, steps: int, done: int, quiet: bool = False):
+    def __init__(self, name: str, steps: int, quiet: bool = False):
         self.terminal, self.quiet = sys.stderr.isatty() and not quiet, quiet
-        self._bar = None
+        self._name, self._steps, self._bar = name, steps, None
+
+    def start(self, done: int) -> None:
+        """Show the bar with `done` steps behind it."""
+        self.close()
         if self.terminal:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=steps, initial=done, desc=name, unit='step', dynamic_ncols=True)
+            self._bar = tqdm(total=self._steps, initial=done, desc=self._name, unit='step', dynamic_ncols=True)
 
     def move(self, steps: int, epoch: str, loss: float | None, rate: float) -> None:
         if self._bar is not None:
@@ -83,6 +87,7 @@ class Bar:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
 
 
 def _loss(loss: float | None) -> str:

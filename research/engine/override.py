@@ -46,24 +46,34 @@ def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
 def apply(node: Any, assignments: list[str]) -> Any:
     """`node` with each 'a.b=c' set. Raises BadInput for an unknown field or a value of another type."""
     for assignment in assignments:
-        path, equals, text = assignment.partition('=')
+        path, equals, words = assignment.partition('=')
         if not equals:
             raise BadInput(f"--set {assignment}: expected field=value, such as 'epochs=5'")
-        node = _set(node, path.strip().split('.'), text.strip(), path.strip(), node)
+        node = _set(node, path.strip().split('.'), words.strip(), path.strip(), node)
     return node
 
 
-def _set(node: Any, names: list[str], text: str, path: str, root: Any) -> Any:
+def put(node: Any, path: str, value: Any) -> Any:
+    """`node` with the field at `path` set to `value`, which is read as the command line would read it."""
+    return _set(node, path.split('.'), text(value), path, node)
+
+
+def text(value: Any) -> str:
+    """A value as the command line takes it."""
+    return ','.join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _set(node: Any, names: list[str], words: str, path: str, root: Any) -> Any:
     known = [f.name for f in fields(node)] if dataclasses.is_dataclass(node) else []
     if names[0] not in known:
         raise BadInput(f'{path}: no such field; the nearest are {", ".join(nearest(path, list(flatten(root))))}')
     old = getattr(node, names[0])
     if len(names) > 1:
-        return dataclasses.replace(node, **{names[0]: _set(old, names[1:], text, path, root)})
+        return dataclasses.replace(node, **{names[0]: _set(old, names[1:], words, path, root)})
     hint = hints(node)[names[0]]
     if dataclasses.is_dataclass(old) or not _settable(hint):
-        raise BadInput(f'{path}={text}: this field holds a part of the model; exchange it in the config file')
-    return dataclasses.replace(node, **{names[0]: parse(text, hint, path)})
+        raise BadInput(f'{path}={words}: this field holds a part of the model; exchange it in the config file')
+    return dataclasses.replace(node, **{names[0]: parse(words, hint, path)})
 
 
 def nearest(path: str, known: list[str]) -> list[str]:
@@ -80,7 +90,7 @@ def hints(node: Any) -> dict[str, Any]:
     return typing.get_type_hints(type(node))
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
+def alternatives(hint: Any) -> tuple[Any, ...]:
     """The members of a union, or the hint alone."""
     return (
         typing.get_args(hint)
@@ -89,14 +99,19 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     )
 
 
+def is_number(value: Any) -> bool:
+    """True is none here."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _settable(hint: Any) -> bool:
     simple = (int, float, str, bool, type(None))
-    return all(h in simple or typing.get_origin(h) in (tuple, Literal) for h in _alternatives(hint))
+    return all(h in simple or typing.get_origin(h) in (tuple, Literal) for h in alternatives(hint))
 
 
 def parse(text: str, hint: Any, path: str) -> Any:
     """`text` as a value of the declared type. Raises BadInput naming the type that is accepted."""
-    for option in _alternatives(hint):
+    for option in alternatives(hint):
         try:
             return _parse_one(text, option)
         except ValueError:
@@ -126,7 +141,7 @@ def describe(hint: Any) -> str:
     """A type in a user's words."""
     names = {int: 'a whole number', float: 'a finite number', str: 'a text', bool: 'true or false', type(None): 'none'}
     parts = []
-    for option in _alternatives(hint):
+    for option in alternatives(hint):
         if typing.get_origin(option) is Literal:
             parts.append('one of ' + ', '.join(map(str, typing.get_args(option))))
         elif typing.get_origin(option) is tuple:
@@ -160,7 +175,7 @@ def check(root: Any) -> None:
 def _check_type(value: Any, hint: Any, path: str) -> None:
     if not _settable(hint) and (dataclasses.is_dataclass(value) or callable(value)):
         return  # a part of the model; whether it has the methods its place needs shows when the run is prepared
-    if not any(_is_a(value, option) for option in _alternatives(hint)):
+    if not any(_is_a(value, option) for option in alternatives(hint)):
         raise BadInput(f'{path}={value!r}: expected {describe(hint)}')
 
 
@@ -173,7 +188,7 @@ def _is_a(value: Any, option: Any) -> bool:
     if typing.get_origin(option) is tuple:
         return isinstance(value, tuple) and all(_is_a(member, typing.get_args(option)[0]) for member in value)
     if option is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+        return is_number(value) and abs(value) <= LARGEST
     return option in (int, str, bool) and type(value) is option
 
 

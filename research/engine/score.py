@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from research.engine import numbers as settings
+from research.engine.numbers import Numbers
 from research.types import Batch, Domain, Key, Params
 
 
@@ -17,7 +21,7 @@ def log_prob(
     """[n] nats of each example of `x`; the last batch is filled up with repeats, whose values are dropped."""
     from tqdm import tqdm
 
-    score = jax.jit(model.log_prob)
+    score, numbers = scorer(model)
     size = min(batch_size, len(x))
     parts = []
     for i, first in enumerate(
@@ -25,8 +29,19 @@ def log_prob(
     ):
         rows = np.minimum(np.arange(first, first + size), len(x) - 1)
         with jax.default_matmul_precision('highest'):  # a quoted likelihood is worth full float32 on any device
-            parts.append(np.asarray(score(params, jnp.asarray(x[rows]), jax.random.fold_in(key, i))))
+            parts.append(np.asarray(score(numbers, params, jnp.asarray(x[rows]), jax.random.fold_in(key, i))))
     return np.concatenate(parts)[: len(x)]
+
+
+def scorer(model: Any) -> tuple[Callable[..., Any], Numbers]:
+    """The compiled `log_prob` that all models of one structure share, and the numbers of this one."""
+    numbers = settings.numbers(model)
+    return _compiled(settings.insert(model, dict.fromkeys(numbers, 1.0))), numbers
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(structure: Any) -> Callable[..., Any]:
+    return jax.jit(lambda numbers, params, x, key: settings.insert(structure, numbers).log_prob(params, x, key))
 
 
 def sample(model: Any, params: Params, key: Key, n: int, shape: tuple[int, ...], batch_size: int = 1000) -> np.ndarray:

@@ -43,7 +43,8 @@ class MLP(nn.Module, kw_only=True):
 
     @nn.compact
     def __call__(self, x: Array, shape: tuple[int, ...], train: bool = False) -> Array:
-        x = x.reshape(x.shape[0], -1).astype(jnp.float32)  # [batch, inputs]
+        x = x.reshape(x.shape[0], -1)  # [batch, inputs]
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
         for width in self.hidden:
             x = nn.Dense(width, kernel_init=nn.initializers.glorot_uniform(), use_bias=not self.batch_norm)(x)
             if self.batch_norm:

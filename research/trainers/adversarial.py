@@ -32,12 +32,13 @@ class AdversarialTrainer:
     optimiser: Optimiser = Adam(b1=0.5)
     critic_optimiser: Optimiser = Adam(b1=0.5)
     ema: float | None = ranged(None, at_least=0, below=1, optional=True)  # of the generator, used to sample
+    accumulate: int = ranged(1, at_least=1)  # parts that a player's batch goes through in, one after the other
 
     whole_epochs: ClassVar[bool] = False
 
     @property
     def parts(self) -> int:
-        return self.critic_steps
+        return self.critic_steps * self.accumulate
 
     def init(self, key: Key, x: Batch) -> Game:
         variables = self.model.init(key, x)
@@ -53,7 +54,8 @@ class AdversarialTrainer:
 
         def critic_step(critic: Player, i: jax.Array) -> tuple[Player, Metrics]:
             part, key_i = jax.tree.map(lambda a: a[i], parts), jax.random.fold_in(key, i)
-            return player.update(critic, lambda p: self.model.critic_loss(p, fixed, part, key_i), optimiser, None)
+            loss = lambda p, x, key: self.model.critic_loss(p, fixed, x, key)  # noqa: E731
+            return player.update(critic, loss, part, key_i, optimiser, None, self.accumulate)
 
         if self.critic_steps == 1:  # no inner loop: XLA's own convolutions are slow within one on CPU
             critic, metrics = critic_step(state.critic, jnp.int32(0))
@@ -62,9 +64,12 @@ class AdversarialTrainer:
         opponent, part = critic.variables(), jax.tree.map(lambda a: a[-1], parts)
         generator, own = player.update(
             state.generator,
-            lambda p: self.model.generator_loss(p, opponent, part, jax.random.fold_in(key, self.critic_steps)),
+            lambda p, x, key: self.model.generator_loss(p, opponent, x, key),
+            part,
+            jax.random.fold_in(key, self.critic_steps),
             self.optimiser.build(self.learning_rate),
             self.ema,
+            self.accumulate,
         )
         return Game(generator, critic), own | jax.tree.map(lambda m: m.mean(), metrics)
 

@@ -65,5 +65,18 @@ class Cosine:
         return jnp.where(count < self.warmup, rising, falling)
 
 
-def rate(learning_rate: float, schedule: Cosine | None) -> float | Schedule:
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """Piecewise constant: the rate is multiplied by `decay` at each of the steps `starts`."""
+
+    starts: tuple[int, ...] = ranged(at_least=1)
+    decay: float = ranged(0.1, above=0, at_most=1)
+
+    def factor(self, count: Array) -> Array:
+        """The share of the first learning rate at step `count`."""
+        passed = jnp.array([count >= start for start in self.starts]).sum()
+        return jnp.power(self.decay, passed)
+
+
+def rate(learning_rate: float, schedule: Cosine | Stages | None) -> float | Schedule:
     return learning_rate if schedule is None else lambda count: learning_rate * schedule.factor(count)

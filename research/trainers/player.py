@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from research.types import MUTABLE, Metrics, Objective, Params
+from research.types import MUTABLE, Batch, Key, Metrics, Objective, Params
 
 
 class Player(NamedTuple):
@@ -72,21 +72,52 @@ def average_with(average: Params, now: Params, decay: float) -> Params:
     return averaged
 
 
+Loss = Callable[[Params, Batch, Key], Objective]
+
+
 def update(
     player: Player,
-    objective: Callable[[Params], Objective],
+    objective: Loss,
+    x: Batch,
+    key: Key,
     optimiser: optax.GradientTransformation,
     ema: float | None,
+    accumulate: int = 1,
 ) -> tuple[Player, Metrics]:
-    """One gradient step on `objective(variables)`; the moving average is ema * old + (1 - ema) * new."""
+    """One gradient step on `objective(variables, x, key)`; the moving average is ema * old + (1 - ema) * new.
 
-    def loss(params: Params) -> tuple[jax.Array, Objective]:
-        result = objective(merge(params, player.mutable))
+    With `accumulate`, the batch goes through in so many parts, one after the other, and their gradients are averaged: the
+    memory of a part, the gradient of the whole.
+    """
+
+    def loss(params: Params, x: Batch, key: Key) -> tuple[jax.Array, Objective]:
+        result = objective(merge(params, player.mutable), x, key)
         return result.loss, result
 
-    gradients, result = jax.grad(loss, has_aux=True)(player.params)
+    if accumulate == 1:
+        gradients, result = jax.grad(loss, has_aux=True)(player.params, x, key)
+    else:
+        gradients, result = in_parts(jax.grad(loss, has_aux=True), accumulate)(player.params, x, key)
     updates, state = optimiser.update(gradients, player.optimiser, player.params)
     params = optax.apply_updates(player.params, updates)
     mutable = merge(player.mutable, result.mutable or {})
     average = None if ema is None else average_with(player.ema, merge(params, mutable), ema)
     return Player(params, mutable, state, average), result.metrics
+
+
+def in_parts(gradient: Callable[..., Any], parts: int) -> Callable[..., Any]:
+    """`gradient(params, x, key)` as the mean over `parts` of the batch, each with a key of its own."""
+
+    def whole(params: Params, x: Batch, key: Key) -> Any:
+        batch = jax.tree.leaves(x)[0].shape[0]
+        size = batch // parts
+
+        def part(params: Params, x: Batch, rows: jax.Array) -> Any:
+            return gradient(params, x, jax.random.fold_in(key, rows[0]))  # a part's first row names it
+
+        mean = optax.microbatching.AccumulationType.MEAN
+        return optax.microbatch(part, argnums=(1, 2), microbatch_size=size, accumulator=mean)(
+            params, x, jnp.arange(batch)
+        )
+
+    return whole

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.engine.fit import Plan
+from research.engine.plan import Plan
 from research.trainers.em import EMTrainer
 from research.trainers.gradient import GradientTrainer
 from research.trainers.optimisers import Sgd

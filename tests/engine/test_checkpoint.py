@@ -37,7 +37,7 @@ def saved(folder: Path, steps: int = 3) -> Path:
     return folder
 
 
-def restored(folder: Path) -> tuple[Any, Place, list[str]]:
+def restored(folder: Path) -> tuple[Any, Place, list[str], dict[str, Any]]:
     book = Checkpoints(folder)
     try:
         return book.restore(template())
@@ -81,7 +81,7 @@ def broken_seal(step: Path) -> None:
 def test_the_one_before_a_damaged_checkpoint_is_used(tmp_path: Path, damage: Damage) -> None:
     folder = saved(tmp_path)
     damage(folder / 'checkpoints' / '3')
-    state, place, (sentence,) = restored(folder)
+    state, place, (sentence,), _ = restored(folder)
     assert place == Place(2, 0)
     np.testing.assert_array_equal(state['kernel'], tree(2)['kernel'])
     assert sentence.startswith('checkpoint 3 cannot be read (')
@@ -104,7 +104,7 @@ def test_two_damaged_are_passed_over_and_forgotten(tmp_path: Path) -> None:
     for number in ('2', '3'):
         truncate(folder / 'checkpoints' / number)
     book = Checkpoints(folder)
-    _, place, lost = book.restore(template())
+    _, place, lost, _ = book.restore(template())
     assert (place, len(lost)) == (Place(1, 0), 2)
     book.forget(1)
     assert book.latest() == 1
@@ -138,7 +138,7 @@ def test_what_a_killed_save_leaves_is_no_checkpoint(tmp_path: Path) -> None:
     folder = saved(tmp_path, 1)
     (folder / 'checkpoints' / '2.orbax-checkpoint-tmp').mkdir()
     (folder / 'checkpoints' / '1' / checkpoint.SEAL).unlink()  # killed after the save and before the seal
-    assert restored(folder)[1:] == (Place(1, 0), [])
+    assert restored(folder)[1:3] == (Place(1, 0), [])
 
 
 def test_a_place_is_saved_once_and_only_the_last_are_kept(tmp_path: Path) -> None:
@@ -146,9 +146,35 @@ def test_a_place_is_saved_once_and_only_the_last_are_kept(tmp_path: Path) -> Non
     for step in range(1, 6):
         book.save(step, tree(step), Place(0, step))
     book.save(5, tree(50), Place(0, 5))
-    state, place, lost = book.restore(template())
+    state, place, lost, _ = book.restore(template())
     book.close()
     np.testing.assert_array_equal(state['kernel'], tree(5)['kernel'])
     assert (place, lost) == (Place(0, 5), [])
     kept = sorted(path.name for path in (tmp_path / 'checkpoints').iterdir() if path.is_dir())
     assert kept == ['3', '4', '5']
+
+
+def test_the_best_is_kept_beside_the_last_and_known_again(tmp_path: Path) -> None:
+    values = [5.0, 1.0, 4.0, 3.0, float('nan'), 6.0]
+    book = Checkpoints(tmp_path, last=2)
+    for step, value in enumerate(values):
+        book.save(step, tree(step), Place(0, step), value)
+    assert (book.close(), book.steps()) == (None, [1, 4, 5])
+    book = Checkpoints(tmp_path, last=2)
+    book.save(6, tree(6), Place(0, 6))
+    book.save(7, tree(7), Place(0, 7), 0.5)
+    book.close()
+    assert book.steps() == [6, 7]  # the newer best takes the place of the older
+
+
+def test_a_checkpoint_is_found_up_to_a_step(tmp_path: Path) -> None:
+    book = Checkpoints(saved(tmp_path))
+    assert book.restore(template(), at_most=2)[1] == Place(2, 0)
+    book.close()
+
+
+def test_notes_come_back_with_the_state(tmp_path: Path) -> None:
+    book = Checkpoints(tmp_path)
+    book.save(1, tree(), Place(1, 0), notes={'rollbacks': 2})
+    assert book.restore(template())[3] == {'rollbacks': 2}
+    book.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from research.maths.bounds import gaussian_kl, gaussian_log_prob, importance_bound
+from research.maths.bounds import ELBO, ImportanceWeighted, gaussian_kl, gaussian_log_prob, importance_bound
 from research.models.vae import VAE
 from research.nets.mlp import MLP
 
@@ -92,3 +93,42 @@ def test_the_normal_density_equals_scipy() -> None:
     expected = stats.norm.logpdf(z, mean, np.exp(log_var / 2)).sum(axis=-1)
     np.testing.assert_allclose(gaussian_log_prob(z, mean, log_var), expected, rtol=1e-5)
     np.testing.assert_allclose(gaussian_log_prob(z), stats.norm.logpdf(z).sum(axis=-1), rtol=1e-5)
+
+
+def groups(samples: int, groups: int) -> ImportanceWeighted:
+    return ImportanceWeighted(samples=samples, groups=groups)
+
+
+def test_the_objectives_are_means_of_logs_and_logs_of_means() -> None:
+    w = jax.random.uniform(KEY, (6, 3), minval=0.1, maxval=9.0)
+    log_w = jnp.log(w)
+    np.testing.assert_allclose(ELBO().bound(log_w[:1]), log_w[0])
+    np.testing.assert_allclose(groups(6, 1).bound(log_w), jnp.log(w.mean(axis=0)), rtol=1e-5)
+    np.testing.assert_allclose(groups(1, 6).bound(log_w), log_w.mean(axis=0), rtol=1e-5)
+    miwae = (jnp.log(w[:3].mean(axis=0)) + jnp.log(w[3:].mean(axis=0))) / 2
+    np.testing.assert_allclose(groups(3, 2).bound(log_w), miwae, rtol=1e-5)
+    assert (ELBO().draws, groups(6, 1).draws, groups(1, 6).draws, groups(3, 2).draws) == (1, 6, 6, 6)
+
+
+def test_more_samples_in_a_group_never_lower_the_bound_of_the_same_weights() -> None:
+    """Jensen, on every example: mean of logs <= groups of logs of means <= log of the mean."""
+    log_w = 3 * jax.random.normal(KEY, (12, 50))
+    bounds = [np.asarray(groups(k, 12 // k).bound(log_w)) for k in (1, 2, 4, 12)]
+    assert all((lower <= higher + 1e-5).all() for lower, higher in itertools.pairwise(bounds))
+
+
+def test_the_sampled_rate_is_the_closed_one_in_expectation() -> None:
+    mean, log_var = jnp.array([[0.5, -1.0]]), jnp.array([[0.3, -0.7]])
+    z = mean + jnp.exp(log_var / 2) * jax.random.normal(KEY, (40_000, 1, 2))
+    rates = np.asarray(groups(40_000, 1).rate(z, mean, log_var))[:, 0]
+    assert abs(rates.mean() - float(gaussian_kl(mean, log_var)[0])) < 4 * rates.std() / 200
+    np.testing.assert_array_equal(ELBO().rate(z, mean, log_var), gaussian_kl(mean, log_var)[None])
+
+
+def test_the_gradient_weighs_each_draw_by_its_normalised_weight() -> None:
+    """Burda et al. 2016, eq. 13 and 14: the gradient of the bound is sum_i w~_i of that of log w_i, within each group."""
+    log_w = 2 * jax.random.normal(KEY, (6, 3))
+    w = np.exp(np.asarray(log_w, np.float64)).reshape(2, 3, 3)
+    expected = (w / w.sum(axis=1, keepdims=True)).reshape(6, 3) / 2
+    gradient = jax.grad(lambda log_w: groups(3, 2).bound(log_w).sum())(log_w)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-7)

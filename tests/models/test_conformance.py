@@ -18,7 +18,12 @@ import pytest
 
 from research.engine import epoch as epochs
 from research.engine import fit
+from research.engine import loop as loops
 from research.engine import mesh as meshes
+from research.engine import plan as plans
+from research.engine import program as programs
+from research.engine.mesh import Mesh
+from research.engine.plan import Plan
 from research.types import Scorer
 from tests.models.zoo import CASES, ROWS, Case
 
@@ -26,9 +31,14 @@ cases = pytest.mark.parametrize('case', CASES.values(), ids=CASES.keys())
 MODELS = Path(__file__).resolve().parents[2] / 'research' / 'models'
 
 
-def plan(case: Case, trainer: Any = None, **changes: Any) -> fit.Plan:
-    whole = fit.Plan(trainer or case.trainer, lambda x, key: x, case.x, 2, case.batch_size, 0)
+def plan(case: Case, trainer: Any = None, **changes: Any) -> Plan:
+    whole = Plan(trainer or case.trainer, lambda x, key: x, case.x, 2, case.batch_size, 0)
     return whole._replace(**changes)
+
+
+def start(p: Plan) -> Any:
+    """The state before the first step."""
+    return programs.Program(p, meshes.build(p.mesh)).init(programs.one(p, plans.numbers(p)), plans.sample(p))
 
 
 def assert_close(a: Any, b: Any, rtol: float, atol: float = 1e-6) -> None:
@@ -97,13 +107,13 @@ def test_four_devices_equal_one(case: Case) -> None:
     if len(jax.devices()) < 4:
         pytest.skip('needs four devices, simulated or real')
     one = fit.fit(plan(case), None, quiet=True)
-    four = fit.fit(plan(case, devices=4), None, quiet=True)
+    four = fit.fit(plan(case, mesh=Mesh(data=4)), None, quiet=True)
     assert_close(one, four, rtol=1e-3, atol=1e-4)
 
 
 @contextmanager
 def stop_at_the_second_piece() -> Iterator[Callable[[], int]]:
-    """In place of `fit.signals`: a SIGTERM that comes between the first and the second piece of the run."""
+    """In place of `loop.signals`: a SIGTERM that comes between the first and the second piece of the run."""
     asked = itertools.count(1)
     yield lambda: signal.SIGTERM if next(asked) > 1 else 0
 
@@ -113,7 +123,7 @@ def test_resume_equals_no_interruption(case: Case, tmp_path: Path, monkeypatch: 
     """Stopped after its first step and gone on with, a run ends with the same bits as one that was never stopped."""
     whole = fit.fit(plan(case), tmp_path / 'whole', quiet=True)
     with monkeypatch.context() as patch:
-        patch.setattr(fit, 'signals', stop_at_the_second_piece)
+        patch.setattr(loops, 'signals', stop_at_the_second_piece)
         with pytest.raises(fit.Interrupted, match='epoch 0, step 1' if plan(case).steps > 1 else 'epoch 1, step 0'):
             fit.fit(plan(case), tmp_path / 'parts', quiet=True)
     again = fit.fit(plan(case), tmp_path / 'parts', resume=True, quiet=True)
@@ -135,9 +145,9 @@ def logged(folder: Path) -> list[dict[str, float]]:
 def test_an_epoch_may_be_cut_anywhere(case: Case) -> None:
     """The loop's bounds are data: one piece or many give the same bits."""
     p = plan(case)
-    progress = jax.jit(lambda x: fit.init(p, x))(jnp.asarray(case.x))
+    progress = start(p)
     course = epochs.course(p.trainer, 1, 0, ROWS, case.batch_size)
-    mesh = meshes.data_mesh(1)
+    mesh = meshes.build(meshes.ONE)
     advance = jax.jit(
         lambda progress, first, last: epochs.advance(
             p.trainer, p.transform, mesh, progress, jnp.asarray(case.x), case.batch_size, course, first, last
@@ -213,8 +223,8 @@ LEARNS = {'gradient': 0.005, 'em': 0.01}  # nats an example by which ten epochs 
 @cases
 def test_training_betters_the_start(case: Case, key: jax.Array) -> None:
     """Ten epochs score the training data better than the start does; a GAN, which cannot score, moves both players."""
-    start = jax.jit(lambda x: fit.init(plan(case), x))(jnp.asarray(case.x)).state
-    before, after = case.trainer.params(start), fitted(case, epochs=10)
+    begun = start(plan(case)).state
+    before, after = case.trainer.params(begun), fitted(case, epochs=10)
     if not isinstance(case.model, Scorer):
         for name in ('generator', 'critic'):
             moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before[name], after[name])

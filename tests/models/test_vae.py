@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from research.maths.bounds import ELBO, ImportanceWeighted, gaussian_log_prob
 from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
 from research.models.vae import VAE
 from research.nets.mlp import MLP
@@ -67,6 +69,61 @@ def test_the_mean_loss_is_minus_the_log_likelihood_at_the_exact_posterior() -> N
     losses = jax.jit(jax.vmap(lambda key: model.loss(params, X, key).loss))(jax.random.split(KEY, 4000))
     error = float(losses.std()) / np.sqrt(4000)
     assert abs(float(losses.mean()) + EXACT.mean()) < 4 * error
+
+
+def losses(model: VAE, params: Any, repeats: int) -> np.ndarray:
+    return np.asarray(jax.jit(jax.vmap(lambda key: model.loss(params, X, key).loss))(jax.random.split(KEY, repeats)))
+
+
+def test_one_weight_is_the_elbo_in_expectation_and_groups_are_their_mean() -> None:
+    model, params = factor_analysis(wrong=0.3)
+    elbo = -(EXACT - 0.3**2 / (2 * S**2 / (W**2 + S**2))).mean()
+    for objective in (ELBO(), ImportanceWeighted(samples=1), ImportanceWeighted(samples=1, groups=5)):
+        sampled = losses(dataclasses.replace(model, objective=objective), params, 4000)
+        assert abs(sampled.mean() - elbo) < 4 * sampled.std() / np.sqrt(4000)
+
+
+def test_the_importance_weighted_loss_falls_with_k_to_the_exact_score() -> None:
+    model, params = factor_analysis(wrong=0.3)
+    means = [
+        losses(dataclasses.replace(model, objective=ImportanceWeighted(samples=k)), params, n).mean()
+        for k, n in ((1, 4000), (5, 4000), (50, 2000))
+    ]
+    assert means[0] > means[1] + 0.05 and means[1] > means[2] > -EXACT.mean() - 0.02
+    assert means[2] == pytest.approx(-EXACT.mean(), abs=0.05)
+
+
+def test_the_gradient_is_the_self_normalised_sum_over_draws() -> None:
+    """Burda et al. 2016, eq. 13: the gradient of each log-weight by itself, weighed by hand (eq. 14)."""
+    model, params = factor_analysis(wrong=0.3)
+    k = 4
+    noise = jax.random.normal(jax.random.fold_in(KEY, 0), (k, 3, 1))  # what `loss` draws from this key
+
+    def log_weights(net: Any) -> jax.Array:
+        variables = {**params, **net}
+        mean, log_var = model.encode(variables, X)
+
+        def one(noise: jax.Array) -> jax.Array:
+            z = mean + jnp.exp(log_var / 2) * noise
+            log_p = model.likelihood.log_prob(model.decode(variables, z, (1,)), X)
+            return log_p + gaussian_log_prob(z) - gaussian_log_prob(z, mean, log_var)
+
+        return jax.vmap(one)(noise)  # [k, batch]
+
+    net = {name: params[name] for name in ('encoder', 'decoder')}
+    each, w = jax.jit(lambda net: (jax.jacobian(log_weights)(net), jax.nn.softmax(log_weights(net), axis=0)))(net)
+    expected = jax.tree.map(lambda g: -np.einsum('kb,kb...->...', w, g) / 3, each)
+    whole = dataclasses.replace(model, objective=ImportanceWeighted(samples=k))
+    got = jax.jit(jax.grad(lambda net: whole.loss({**params, **net}, X, KEY).loss))(net)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, expected)
+
+
+def test_all_draws_are_one_pass_of_the_decoder() -> None:
+    model, params = factor_analysis()
+    model = dataclasses.replace(model, objective=ImportanceWeighted(samples=7, groups=3))
+    shapes = str(jax.make_jaxpr(lambda key: model.loss(params, X, key).loss)(KEY))
+    assert 'f32[63,1]' in shapes  # 7 * 3 draws of 3 examples
+    assert not {'scan', 'while'} & set(re.findall(r'\w+', shapes))
 
 
 def test_beta_weighs_the_rate_and_nothing_else() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from research.maths.adversarial import GradientPenalty, Hinge, NonSaturating, Wasserstein
+from research.maths.bounds import ImportanceWeighted
 from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
 from research.models.gan import GAN
 from research.models.independent import Independent
@@ -79,8 +80,10 @@ def tokens(length: int = 3, values: int = 3, context: int = 1) -> tuple[np.ndarr
     return x, Domain(kind='tokens', shape=(context + length,), values=values, unit='character', context=context)
 
 
-def vae(likelihood: Any) -> GradientTrainer:
-    return GradientTrainer(model=VAE(encoder=SMALL, decoder=SMALL, likelihood=likelihood, latent=2, score_samples=20))
+def vae(likelihood: Any, **fields: Any) -> GradientTrainer:
+    return GradientTrainer(
+        model=VAE(encoder=SMALL, decoder=SMALL, likelihood=likelihood, latent=2, score_samples=20, **fields)
+    )
 
 
 def gan(adversary: Any, **fields: Any) -> AdversarialTrainer:
@@ -97,6 +100,9 @@ CASES: dict[str, Case] = {
     'vae_categorical': Case(vae(Categorical(levels=3)), *integer()),
     'vae_discretised': Case(vae(DiscretisedLogistic(levels=3)), *integer()),
     'vae_gaussian': Case(vae(Gaussian()), *real()),
+    'vae_of_k': Case(vae(Bernoulli(), objective=ImportanceWeighted(samples=1, groups=3)), *binary()),
+    'iwae': Case(vae(Bernoulli(), objective=ImportanceWeighted(samples=3)), *binary()),
+    'miwae': Case(vae(Gaussian(), objective=ImportanceWeighted(samples=3, groups=2)), *real()),
     'gan': Case(gan(NonSaturating()), *real()),
     'gan_hinge': Case(gan(Hinge()), *real()),
     'wgan_gp': Case(gan(Wasserstein(), penalty=GradientPenalty()), *real()),

@@ -10,7 +10,12 @@ import numpy as np
 import optax
 import pytest
 
-from research.trainers.optimisers import Adam, Cosine, Optimiser, Schedule, Sgd, rate
+from configs import iwae_mnist
+from research.engine import override
+from research.models.mixture import GaussianMixture
+from research.trainers.gradient import GradientTrainer
+from research.trainers.optimisers import Adam, Cosine, Optimiser, Schedule, Sgd, Stages, rate
+from research.types import BadInput
 
 W = {'matrix': np.array([[1.0, -2.0], [0.5, 3.0]]), 'bias': np.array([0.3, -0.7])}
 G = [{'matrix': np.array([[0.1, 2.0], [-1.0, 0.0]]), 'bias': np.array([5.0, -0.2])}]
@@ -86,6 +91,34 @@ def test_the_cosine_rises_turns_and_ends() -> None:
 def test_without_warm_up_it_begins_at_the_peak() -> None:
     assert float(Cosine(steps=10).factor(jnp.array(0))) == 1
     assert float(Cosine(steps=10, end=0.0).factor(jnp.array(10))) == pytest.approx(0, abs=1e-7)
+
+
+def test_the_stages_are_constant_and_fall_at_their_starts() -> None:
+    factor = np.asarray(jax.jit(jax.vmap(Stages(starts=(3, 5), decay=0.1).factor))(jnp.arange(8)))
+    np.testing.assert_allclose(factor, [1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01], rtol=1e-5)
+    assert float(Stages(starts=(), decay=0.5).factor(jnp.array(9))) == 1
+
+
+def test_the_stages_of_the_iwae_are_the_papers() -> None:
+    """Stage i lasts 3^i epochs of 2980 steps at 1e-3 * 10^(-i/7), 3280 epochs in all."""
+    run = iwae_mnist.config()
+    schedule, step = run.trainer.schedule, 0
+    for i in range(8):
+        last = step + 2980 * 3**i - 1
+        assert float(schedule.factor(jnp.array(step))) == pytest.approx(10 ** (-i / 7), rel=1e-5)
+        assert float(schedule.factor(jnp.array(last))) == pytest.approx(10 ** (-i / 7), rel=1e-5)
+        step = last + 1
+    assert step == 2980 * run.epochs == 2980 * 3280
+
+
+def test_a_schedules_numbers_have_a_range_and_may_be_traced() -> None:
+    trainer = GradientTrainer(model=GaussianMixture(), schedule=Stages(starts=(10, 20)))
+    override.check(trainer)
+    for words in ('schedule.decay=0', 'schedule.decay=1.5', 'schedule.starts=10,0'):
+        with pytest.raises(BadInput, match=words.split('=')[0]):
+            override.check(override.apply(trainer, [words]))
+    halved = jax.jit(lambda decay: Stages(starts=(10, 20), decay=decay).factor(jnp.array(30)))(0.5)
+    assert float(halved) == pytest.approx(0.25)
 
 
 def test_the_schedule_scales_each_step_of_the_optimiser() -> None:

@@ -55,7 +55,10 @@ def test_merge_takes_what_was_advanced_and_keeps_the_rest() -> None:
     identical(new['constants'], mutable['constants'])
 
 
-def objective(tree: Any) -> Objective:
+X = jnp.zeros((4, 2))  # the objective below looks at neither it nor its key
+
+
+def objective(tree: Any, x: Any, key: Any) -> Objective:
     """Descends on w^2 / 2 + the constant's product with w, and counts its calls in a collection."""
     w, constants = tree['w'], tree['constants']
     loss = (w**2).sum() / 2 + (w * constants['slope']).sum()
@@ -69,7 +72,7 @@ def tree() -> dict[str, Any]:
 def test_an_update_is_a_gradient_step_and_constants_have_none() -> None:
     optimiser = optax.sgd(0.1)
     state = player.start(tree(), optimiser, None)
-    new, metrics = player.update(state, objective, optimiser, None)
+    new, metrics = player.update(state, objective, X, KEY, optimiser, None)
     w = np.array([1.0, -2.0])
     np.testing.assert_allclose(new.params['w'], w - 0.1 * (w + 0.5), rtol=1e-6)
     assert float(new.mutable['constants']['calls']) == 1
@@ -85,7 +88,7 @@ def test_the_moving_average_is_its_recursion() -> None:
     state = player.start(tree(), optimiser, decay)
     w = average = np.array([1.0, -2.0])
     for _ in range(5):
-        state, _ = player.update(state, objective, optimiser, decay)
+        state, _ = player.update(state, objective, X, KEY, optimiser, decay)
         w = w - 0.1 * (w + 0.5)
         average = decay * average + (1 - decay) * w
     np.testing.assert_allclose(state.variables()['w'], w, rtol=1e-5)
@@ -110,3 +113,23 @@ def test_the_average_starts_as_a_copy_so_that_the_state_can_be_donated() -> None
     state = player.start(tree(), optax.sgd(0.1), 0.9)
     assert state.ema['w'] is not state.params['w']
     assert state.ema['w'].unsafe_buffer_pointer() != state.params['w'].unsafe_buffer_pointer()
+
+
+@pytest.mark.parametrize('parts', [1, 2, 4])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(parts: int) -> None:
+    """Mean over equal parts of the mean gradient of each; every part sees its own rows, once, and its own key."""
+    x = jnp.arange(8.0).reshape(4, 2)
+
+    def distance(tree: Any, x: Any, key: Any) -> Objective:
+        loss = ((x - tree['w']) ** 2).sum(axis=1).mean()
+        return Objective(loss, {'loss': loss, 'noise': jax.random.normal(key)}, {'constants': tree['constants']})
+
+    optimiser = optax.sgd(0.1)
+    state = player.start(tree(), optimiser, None)
+    new, metrics = player.update(state, distance, x, jax.random.key(0), optimiser, None, parts)
+    w = np.array([1.0, -2.0])
+    np.testing.assert_allclose(new.params['w'], w - 0.2 * (w - np.asarray(x).mean(axis=0)), rtol=1e-6)
+    assert float(metrics['loss']) == pytest.approx(float(((x - w) ** 2).sum(axis=1).mean()))
+    if parts > 1:
+        draws = [float(jax.random.normal(jax.random.fold_in(jax.random.key(0), i))) for i in range(parts)]
+        assert float(metrics['noise']) == pytest.approx(np.mean(draws))
