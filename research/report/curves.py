@@ -19,6 +19,7 @@ Place = Callable[[float], float]  # a value -> its pixel
 DASHES = ('none', '7 3', '2 3', '9 3 2 3')
 WIDTH, LEFT, RIGHT, PLOT, BOTTOM = 820, 62, 808, 240, 44
 POINTS = 300  # per curve at most: more cannot be told apart on 746 pixels, and a long run would swell the page
+NUMBER = 46  # pixels that a number below the x axis takes
 LOG_FROM = 50.0  # the ratio of largest to smallest value beyond which a linear axis would flatten all but one curve
 
 
@@ -33,39 +34,51 @@ class Series:
     upper: Sequence[float] | None = None
 
 
-def svg(series: Sequence[Series], *, x_label: str = 'epoch', y_label: str = 'loss') -> str:
-    """The curves as an SVG element for an HTML page, well-formed XML. Values that are not finite are left out."""
+def svg(
+    series: Sequence[Series],
+    *,
+    x_label: str = 'epoch',
+    y_label: str = 'loss',
+    marks: Sequence[float] = (),
+    log_x: bool = False,
+) -> str:
+    """The curves as an SVG element for an HTML page, well-formed XML. Values that are not finite are left out.
+
+    marks   the only places on the x axis where anything was measured: they are its ticks, and each point gets a dot
+    """
     lines = [_thinned(one) for one in series]
-    values, cut = _scope(lines)
-    log = min(values) > 0 and max(values) / min(values) > LOG_FROM
+    values, cut = _scope(lines, whole=bool(marks))
+    log = bool(min(values) > 0 and max(values) / min(values) > LOG_FROM)
     legend, top = _legend([one.name for one in lines])
-    x_at, x_ticks = _axis([v for one in lines for v in one.x], LEFT + 8, RIGHT - 8, False)
-    y_at, y_ticks = _axis(values, top + PLOT - 8, top + 6, log)
+    x_at, x_ticks = axis([*marks, *(v for one in lines for v in one.x)], LEFT + 8, RIGHT - 8, log_x)
+    x_ticks = _apart(marks, x_at) if marks else [v for v in x_ticks if v == int(v)] or x_ticks  # no epoch is 2.5
+    y_at, y_ticks = axis(values, top + PLOT - 8, top + 6, log)
     frame = (
         f'<svg y="{top}" width="{WIDTH}" height="{PLOT}" viewBox="0 {top} {WIDTH} {PLOT}">'  # cuts off what is above
     )
-    plot = ''.join(_curve(i, one, x_at, y_at) for i, one in enumerate(lines))
+    plot = ''.join(_curve(i, one, x_at, y_at, bool(marks)) for i, one in enumerate(lines))
     body = [_ticks(x_ticks, y_ticks, x_at, y_at, top), *legend, f'{frame}{plot}</svg>']
     label = text(f'{y_label} against {x_label}: {", ".join(one.name for one in lines)}')
     note = text(y_label + ' (log scale)' * log + ' (start cut off)' * cut)
+    across = text(x_label + ' (log scale)' * log_x)
     middle, height = top + PLOT / 2, top + PLOT + BOTTOM
     return (
         f'<svg class="curves" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}" '
         f'data-across="{text(x_label)}">'
         + ''.join(body)
         + f'<line class="rule" x1="0" x2="0" y1="{top}" y2="{top + PLOT}" visibility="hidden"/>'
-        + f'<text x="{(LEFT + RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{text(x_label)}</text>'
+        + f'<text x="{(LEFT + RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{across}</text>'
         + f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{note}</text></svg>'
     )
 
 
-def _scope(lines: Sequence[Series]) -> tuple[list[float], bool]:
+def _scope(lines: Sequence[Series], whole: bool) -> tuple[list[float], bool]:
     """The values the axis must hold: all, unless leaving out the first fiftieth of each curve halves their range."""
     columns = [column or () for one in lines for column in (one.y, one.lower, one.upper)]
     values, settled = ([v for c in columns for v in c[math.ceil(len(c) * part) :]] for part in (0, 0.02))
     if not values:
         raise BadInput('there is nothing to draw: no curve has a finite point')
-    cut = len(settled) > 9 and max(settled) - min(settled) < (max(values) - min(values)) / 2
+    cut = bool(not whole and len(settled) > 9 and max(settled) - min(settled) < (max(values) - min(values)) / 2)
     return (settled if cut else values), cut
 
 
@@ -83,7 +96,7 @@ def _thinned(one: Series) -> Series:
     return Series(name=one.name, x=columns[0], y=columns[1], lower=lower, upper=upper)
 
 
-def _axis(values: Sequence[float], start: float, end: float, log: bool) -> tuple[Place, list[float]]:
+def axis(values: Sequence[float], start: float, end: float, log: bool) -> tuple[Place, list[float]]:
     """Where a value lies between the pixels start and end, and the round values to mark."""
     low, high = min(values), max(values)
     if low == high:
@@ -104,10 +117,18 @@ def _axis(values: Sequence[float], start: float, end: float, log: bool) -> tuple
     return at, [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
+def _apart(marks: Sequence[float], at: Place) -> list[float]:
+    """Those marks whose numbers do not run into each other."""
+    kept: list[float] = []
+    for mark in sorted(marks):
+        if not kept or at(mark) - at(kept[-1]) >= NUMBER:
+            kept.append(mark)
+    return kept
+
+
 def _ticks(xs: list[float], ys: list[float], x_at: Place, y_at: Place, top: int) -> str:
     floor = top + PLOT
-    whole = [v for v in xs if v == int(v)] or xs  # there is no epoch 2.5
-    down = ''.join(f'<text x="{x_at(v):.1f}" y="{floor + 17}" text-anchor="middle">{v:.6g}</text>' for v in whole)
+    down = ''.join(f'<text x="{x_at(v):.1f}" y="{floor + 17}" text-anchor="middle">{v:.6g}</text>' for v in xs)
     across = ''.join(
         f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y_at(v):.1f}" y2="{y_at(v):.1f}"/>'
         f'<text x="{LEFT - 7}" y="{y_at(v) + 4:.1f}" text-anchor="end">{v:.6g}</text>'
@@ -132,7 +153,7 @@ def _legend(names: Sequence[str]) -> tuple[list[str], int]:
     return parts, top + 14
 
 
-def _curve(i: int, one: Series, x_at: Place, y_at: Place) -> str:
+def _curve(i: int, one: Series, x_at: Place, y_at: Place, dots: bool) -> str:
     if not one.x:
         return ''
     xs, ys = [f'{x_at(v):.1f}' for v in one.x], [f'{y_at(v):.1f}' for v in one.y]
@@ -145,8 +166,10 @@ def _curve(i: int, one: Series, x_at: Place, y_at: Place) -> str:
     data = f'data-x="{" ".join(f"{v:.6g}" for v in one.x)}" data-y="{" ".join(f"{v:.5g}" for v in one.y)}"'
     points = ' '.join(f'{x},{y}' for x, y in zip(xs, ys, strict=True))
     look = f'fill="none" stroke-width="2" style="{_stroke(i)}"'
+    inner = zip(xs[:-1], ys[:-1], strict=True) if dots else ()
+    marked = ''.join(f'<circle cx="{x}" cy="{y}" r="3.5" style="fill:{_colour(i)}"/>' for x, y in inner)
     return (
-        f'{band}<polyline data-name="{name}" {data} points="{points}" {look}/>'
+        f'{band}<polyline data-name="{name}" {data} points="{points}" {look}/>{marked}'
         f'<circle cx="{xs[-1]}" cy="{ys[-1]}" r="3.5" style="fill:{_colour(i)}"><title>{name}: {last}</title></circle>'
     )
 

@@ -17,17 +17,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from research.report.markup import plain, shorten
+from research.report.protocol import CUT, SHA256, UNIT, apart, identities, stable
 from research.report.records import TRAINING, Result, RunRecord
 from research.report.records import read as read
 
 NLL, BITS = 'test_nll', 'bits_per_dim'
-SHA256, UNIT = 'data sha256', 'score unit'  # beside the protocol's own names, what two runs must share
-# How a text was cut for a model. Every character of the test text is still scored once, so such runs do compare.
-CUT = ('windows', 'length', 'context')
 BLANK = '-'
 NAME_WIDTH = 48
 # Sample distances, of which less is better; of any other figure the table takes no side.
 DISTANCES = ('mmd', 'frechet', 'wasserstein', 'distance')
+LOSSES = ('nll', BITS, 'seconds')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,7 @@ class Row:
 class Board:
     """One table: the runs of one data set under one protocol, best test score first.
 
+    identity  what its runs share, as `protocol.identities` has it
     apart     fields in which this board differs from others of the same data set: why they are not one table
     """
 
@@ -52,7 +52,7 @@ class Board:
     unit: str
     sha256: str
     modality: str
-    protocol: Mapping[str, Any]
+    identity: Mapping[str, Any]
     rows: tuple[Row, ...]
     apart: tuple[str, ...] = ()
 
@@ -70,26 +70,30 @@ class Column:
 
 def boards(records: Sequence[RunRecord]) -> list[Board]:
     """The tables of these runs, in the order in which their data first appear."""
-    groups: dict[str, list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault(_stable(_identity(record)), []).append(record)
+    groups: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
+    for record, shared in zip(records, identities(records), strict=True):
+        groups.setdefault(stable(shared), []).append((record, shared))
     names = list(dict.fromkeys(record.card['data']['name'] for record in records))
-    tables = []
-    for members in sorted(groups.values(), key=lambda group: names.index(group[0].card['data']['name'])):
-        first = members[0]
-        others = [group[0] for group in groups.values() if group[0].card['data']['name'] == first.card['data']['name']]
-        rows = [_row(record, label) for record, label in zip(members, _labels(members), strict=True)]
-        board = Board(
-            data=first.card['data']['name'],
-            unit=first.unit,
-            sha256=str(first.card['data'].get('sha256') or ''),
-            modality=str(first.card['domain'].get('modality') or 'points'),
-            protocol=first.protocol,
-            rows=tuple(sorted(rows, key=lambda row: (row.nll is None, row.nll.value if row.nll else 0.0, row.label))),
-            apart=_apart([_identity(record) for record in others]),
-        )
-        tables.append(board)
-    return tables
+    return [
+        _board(group, list(groups.values()))
+        for group in sorted(groups.values(), key=lambda group: names.index(group[0][0].card['data']['name']))
+    ]
+
+
+def _board(group: Sequence[tuple[RunRecord, dict[str, Any]]], groups: Sequence[Any]) -> Board:
+    """The table of one group, set apart from the others on the same data."""
+    members, (first, shared) = [record for record, _ in group], group[0]
+    name = first.card['data']['name']
+    rows = [_row(record, label) for record, label in zip(members, _labels(members), strict=True)]
+    return Board(
+        data=name,
+        unit=first.unit,
+        sha256=str(first.card['data'].get('sha256') or ''),
+        modality=str(first.card['domain'].get('modality') or 'points'),
+        identity=shared,
+        rows=tuple(sorted(rows, key=lambda row: (row.nll is None, row.nll.value if row.nll else 0.0, row.label))),
+        apart=apart([other[0][1] for other in groups if other[0][0].card['data']['name'] == name]),
+    )
 
 
 def columns(board: Board) -> list[Column]:
@@ -147,7 +151,7 @@ def notes(board: Board) -> list[str]:
         row.label: [f'{name} {brief(row.record.protocol[name])}' for name in CUT[1:] if name in row.record.protocol]
         for row in board.rows
     }
-    if len({_stable(cut) for cut in cuts.values()}) > 1:
+    if len({stable(cut) for cut in cuts.values()}) > 1:
         told = '; '.join(f'{plain(label)}: {plain(", ".join(cut))}' for label, cut in cuts.items())
         remarks.append(f'the text was cut differently for each model ({told})')
     if board.apart:
@@ -170,7 +174,7 @@ def headline(board: Board) -> str:
 
 def facts(board: Board) -> dict[str, str]:
     """What every row of a board shares, what sets it apart from other boards of the same data first."""
-    told = {name: brief(value) for name, value in _identity(board.rows[0].record).items() if value is not None}
+    told = {name: brief(value) for name, value in board.identity.items() if value is not None}
     shared = {name: value for name, value in told.items() if name not in ('data name', UNIT)}
     shared[SHA256] = board.sha256[:12] or 'not recorded'
     return dict(sorted(shared.items(), key=lambda fact: fact[0] not in board.apart))
@@ -183,27 +187,16 @@ def name(board: Board) -> str:
     return f'{board.data} ({", ".join(sorted(told, key=len)[:3])})' if told else board.data
 
 
+def less_is_better(metric: str) -> bool | None:
+    """True where it is known to be, None where not."""
+    return True if metric.endswith(DISTANCES + LOSSES) else None
+
+
 def brief(value: object) -> str:
     """A setting as one short string: text as it is, a mapping as its names and values, everything else as JSON."""
     if isinstance(value, Mapping):
         return ', '.join(f'{name} {brief(one)}' for name, one in value.items())
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _identity(record: RunRecord) -> dict[str, Any]:
-    """What must agree before two runs may share a table."""
-    data = record.card['data']
-    fixed = {'data name': data['name'], SHA256: data.get('sha256'), UNIT: record.unit}
-    return {name: value for name, value in record.protocol.items() if name not in CUT} | fixed
-
-
-def _apart(identities: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    names = dict.fromkeys(name for identity in identities for name in identity)
-    return tuple(name for name in names if len({_stable(one.get(name)) for one in identities}) > 1)
-
-
-def _stable(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _labels(records: Sequence[RunRecord]) -> list[str]:

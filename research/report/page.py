@@ -55,14 +55,24 @@ def render(records: Sequence[RunRecord], title: str, lead: str = '') -> str:
     paragraphs = ''.join(f'<p class="lead">{text(part, keep=chr(10))}</p>' for part in parts)
     links = ''.join(f'<a href="#d{i}">{text(leaderboard.name(board))}</a>' for i, board in enumerate(boards))
     nav = f'<nav aria-label="Data sets">{links}</nav>' if len(boards) > 1 else ''
+    return document(
+        title,
+        paragraphs + nav,
+        body,
+        f'Made from {len(records)} run folder{"s" * (len(records) > 1)}. Every figure in a table is from '
+        'a run’s own files; what a run does not have is left blank.',
+    )
+
+
+def document(title: str, header: str, body: str, footer: str, css: str = '') -> str:
+    """A whole page: the title is plain text, the other parts are HTML, `css` is added to the style sheet of all pages."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{text(title)}</title><style>{CSS}</style></head>\n'
-        f'<body><header><h1>{text(title)}</h1>{paragraphs}{nav}</header>\n<main>{body}</main>\n'
-        f'<footer>Made from {len(records)} run folder{"s" * (len(records) > 1)}. Every figure in a table is from '
-        'a run’s own files; what a run does not have is left blank.</footer>\n'
+        f'<title>{text(title)}</title><style>{CSS}{css}</style></head>\n'
+        f'<body><header><h1>{text(title)}</h1>{header}</header>\n<main>{body}</main>\n'
+        f'<footer>{footer}</footer>\n'
         f'<script>{SCRIPT}</script></body></html>\n'
     )
 

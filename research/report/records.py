@@ -1,11 +1,13 @@
 """A run folder, read and checked: the card, the epochs, the results. Any of the last two may still be missing.
 
 Nothing is believed that was not written: a number that a run does not have stays None, all the way to a blank cell.
-What is there but broken is refused with the file's name, because a table with a silently dropped row misleads.
+What is there but broken is refused with the file's name, because a table with a silently dropped row misleads. Only a
+last line without its end is passed over: that is what a crash leaves, and it never was a number.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -16,7 +18,7 @@ from typing import Any, get_args
 from research.report.markup import plain, shorten
 from research.types import BadInput, Kind
 
-FORMAT = 1
+FORMAT = 2
 TRAINING = 'training_seconds'  # a result of its own, of the last stretch of training
 _NUMBER = (int, float)
 _OPTIONAL: dict[str, tuple[type, ...]] = {
@@ -30,7 +32,10 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """One line of results.jsonl: a number with everything that is needed to read it."""
+    """One line of results.jsonl: a number with everything that is needed to read it.
+
+    origin    the whole line: data, config values, commit, versions ... (`research.evaluate.record`); {} before there were any
+    """
 
     metric: str
     value: float
@@ -39,6 +44,11 @@ class Result:
     n: int | None = None
     split: str = 'test'
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_likelihood(self) -> bool:
+        return self.unit.startswith(('nats per ', 'bits per '))
 
     @property
     def error(self) -> float | None:
@@ -54,12 +64,14 @@ class RunRecord:
     card      card.json as it is
     epochs    the lines of metrics.jsonl by epoch; where a resumed run wrote an epoch again, the later line
     results   (metric, split) -> the last such line of results.jsonl
+    lines     all lines of results.jsonl, in order
     """
 
     folder: Path
     card: Mapping[str, Any]
     epochs: tuple[Mapping[str, Any], ...] = ()
     results: Mapping[tuple[str, str], Result] = dataclasses.field(default_factory=dict)
+    lines: tuple[Result, ...] = ()
 
     @property
     def config(self) -> str:
@@ -89,8 +101,11 @@ class RunRecord:
         return math.fsum(spent) if spent else whole.value if whole else None
 
 
-def read(folder: str | Path) -> RunRecord:
-    """The record of one run folder. BadInput, naming the file, for what is not a run or is broken."""
+def read(folder: str | Path, scores: bool = True) -> RunRecord:
+    """The record of one run folder. BadInput, naming the file, for what is not a run or is broken.
+
+    scores   whether its results are asked for; without them they are not read
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f'{plain(folder)} is not a folder; give run folders, each with a card.json')
@@ -98,6 +113,8 @@ def read(folder: str | Path) -> RunRecord:
         raise BadInput(f'{plain(folder)} is not a run folder: it has no card.json, which every run writes')
     card = _card(folder / 'card.json')
     epochs = {line['epoch']: line for line in _lines(folder / 'metrics.jsonl', {'epoch': _NUMBER})}
+    if not scores:
+        return RunRecord(folder=folder, card=card, epochs=tuple(epochs[epoch] for epoch in sorted(epochs)))
     results = [_result(folder, line) for line in _lines(folder / 'results.jsonl', {'metric': (str,), 'value': _NUMBER})]
     for result in results:
         _check_unit(folder, result, str(card['domain']['unit']))
@@ -106,14 +123,15 @@ def read(folder: str | Path) -> RunRecord:
         card=card,
         epochs=tuple(epochs[epoch] for epoch in sorted(epochs)),
         results={(result.metric, result.split): result for result in results},
+        lines=tuple(results),
     )
 
 
 def _card(path: Path) -> dict[str, Any]:
     card = _json(_text(path), plain(path))
-    if not isinstance(card, dict) or card.get('format') != FORMAT:
+    if not isinstance(card, dict) or card.get('format') not in range(1, FORMAT + 1):
         found = card.get('format') if isinstance(card, dict) else type(card).__name__
-        raise BadInput(f'{plain(path)} has format {shorten(plain(found), 40)}; this version reads format {FORMAT}')
+        raise BadInput(f'{plain(path)} has format {shorten(plain(found), 40)}; this version reads up to {FORMAT}')
     _fields(path, card, {'config': (str,), 'data': (dict,), 'domain': (dict,)})
     _fields(path, card['data'], {'name': (str,)}, 'data.')
     _fields(path, card['domain'], {'unit': (str,)}, 'domain.')
@@ -140,6 +158,7 @@ def _result(folder: Path, line: dict[str, Any]) -> Result:
         n=None if n is None else int(n),
         split=str(line.get('split') or 'test'),
         settings=settings,
+        origin=line,
     )
 
 
@@ -152,11 +171,15 @@ def _check_unit(folder: Path, result: Result, unit: str) -> None:
 
 
 def _lines(path: Path, required: dict[str, tuple[type, ...]]) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file, none where there is no file."""
+    """The objects of a JSON-lines file, none where there is no file. A last line that was cut short is not one of them."""
     if not path.exists():
         return []
     objects = []
-    for number, line in enumerate(_text(path).split('\n'), start=1):
+    *whole, last = _text(path).split('\n')
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(last)
+        whole.append(last)
+    for number, line in enumerate(whole, start=1):
         if line.strip():
             where = f'{plain(path)} line {number}'
             value = _json(line, where)

@@ -102,17 +102,17 @@ def _spread(board: Board) -> tuple[float, float] | None:
 
 def gallery(board: Board, budget: int) -> str:
     """Real data, then what each run made, in the order of the table. Pictures take at most `budget` bytes each."""
-    real = dict.fromkeys(part for row in board.rows for part in _shown(row.record, 'data', budget))
-    made = [(row.label, part) for row in board.rows for part in _shown(row.record, 'samples', budget)]
+    real = dict.fromkeys(part for row in board.rows for part in shown(row.record, 'data', budget))
+    made = [(row.label, part) for row in board.rows for part in shown(row.record, 'samples', budget)]
     if not made:
         return ''
-    figures = [_figure('real data', part, board.data, True) for part in real]
-    figures += [_figure(label, part, board.data, False) for label, part in made]
+    figures = [figure('real data', part, board.data, True) for part in real]
+    figures += [figure(label, part, board.data, False) for label, part in made]
     wide = ' wide' if board.modality in ('text', 'music') else ''
     return f'<h3>Samples beside real data</h3><div class="gallery{wide}">{"".join(figures)}</div>'
 
 
-def _shown(record: RunRecord, name: str, budget: int) -> list[bytes | str]:
+def shown(record: RunRecord, name: str, budget: int) -> list[bytes | str]:
     """The picture (bytes) and the text (str) of this name in a run folder; failing both, its array, drawn."""
     picture, words, array = (record.folder / f'{name}.{ending}' for ending in ('png', 'txt', 'npz'))
     try:
@@ -141,7 +141,8 @@ def _drawn(path: Path, domain: Mapping[str, Any]) -> bytes:
         raise BadInput(f'{plain(path)}: {error}') from error
 
 
-def _figure(label: str, part: bytes | str, data: str, real: bool) -> str:
+def figure(label: str, part: bytes | str, data: str, real: bool) -> str:
+    """A picture (bytes of a PNG) or a text, with its caption."""
     caption = text(label)
     if isinstance(part, str):
         body = f'<pre tabindex="0">{text(part, keep=chr(10) + chr(9))}</pre>'
@@ -190,22 +191,24 @@ def _details(row: Row) -> str:
     summary = card.get('summary')
     about = f' <small>{text(shorten(summary, 200))}</small>' if summary else ''
     return (
-        f'<details><summary>{text(row.label)}{about}</summary><div class="inside">{_pairs(facts.items())}'
-        + (f'<h4>Results</h4>{_rows(HEAD, numbers)}' if numbers else '')
-        + (f'<h4>Configuration</h4>{_pairs(list(card["values"].items())[:SETTINGS])}' if card.get('values') else '')
+        f'<details><summary>{text(row.label)}{about}</summary><div class="inside">{pairs(facts.items())}'
+        + (f'<h4>Results</h4>{rows(HEAD, numbers)}' if numbers else '')
+        + (f'<h4>Configuration</h4>{pairs(list(card["values"].items())[:SETTINGS])}' if card.get('values') else '')
         + '</div></details>'
     )
 
 
-def _pairs(pairs: Iterable[tuple[str, Any]]) -> str:
-    names = ((text(shorten(name, SETTING)), _setting(value)) for name, value in pairs)
-    rows = ''.join(f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in names)
-    return f'<table>{rows}</table>'
+def pairs(facts: Iterable[tuple[str, Any]]) -> str:
+    """Names and values as a table of two columns."""
+    names = ((text(shorten(name, SETTING)), _setting(value)) for name, value in facts)
+    body = ''.join(f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in names)
+    return f'<table>{body}</table>'
 
 
-def _rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def rows(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """A table with a head."""
     top = ''.join(f'<th scope="col">{name}</th>' for name in head)
-    body = ''.join(f'<tr>{"".join(f"<td>{_setting(value)}</td>" for value in row)}</tr>' for row in rows)
+    body = ''.join(f'<tr>{"".join(f"<td>{_setting(value)}</td>" for value in line)}</tr>' for line in lines)
     return f'<table class="rows"><thead><tr>{top}</tr></thead>{body}</table>'
 
 

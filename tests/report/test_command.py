@@ -40,7 +40,7 @@ def test_mistakes_are_answered_in_one_line(tmp_path: Path) -> None:
     assert 'the flags are --lead, --out, --title' in refused(folder, '--zzz')
     assert 'no run folder given' in refused()
     assert 'is not a folder' in refused(tmp_path / 'none')
-    (folder / 'results.jsonl').write_text('{"metric"')
+    (folder / 'results.jsonl').write_text('{"metric"\n')
     assert 'results.jsonl line 1 is not valid JSON' in refused(folder, '--out', tmp_path / 'page.html')
     assert not (tmp_path / 'page.html').exists()
 

@@ -69,6 +69,22 @@ def test_other_protocol_data_or_unit_is_another_table(tmp_path: Path) -> None:
     assert 'they differ in binarise, data sha256' in leaderboard.text_table(boards[0])
 
 
+def test_a_cross_entropy_of_grey_values_is_no_density(tmp_path: Path) -> None:
+    """Both are nats per example on the same values in [0, 1], and not the same quantity. A GAN has no score to be either."""
+    bernoulli = {'values': {'trainer.model.likelihood': 'Bernoulli'}}
+    folders = [
+        runs.make(tmp_path / 'vae', 'vae', [runs.nll(25.0)], extra=bernoulli),
+        runs.make(tmp_path / 'gmm', 'gmm', [runs.nll(-60.0)]),
+        runs.make(tmp_path / 'gan', 'gan', []),
+    ]
+    boards = leaderboard.boards([leaderboard.read(folder) for folder in folders])
+    assert [[row.label for row in board.rows] for board in boards] == [['vae', 'gan'], ['gmm']]
+    assert boards[0].apart == ('measure',)
+    assert 'measure: Bernoulli cross-entropy of grey values' in leaderboard.text_table(boards[0])
+    (alone,) = leaderboard.boards([leaderboard.read(folders[0])])
+    assert 'measure' not in leaderboard.facts(alone)
+
+
 def test_runs_of_one_config_are_told_apart_by_their_folder(tmp_path: Path) -> None:
     folders = [runs.make(tmp_path / name, 'vae', [runs.nll(46.0)]) for name in ('seed0', 'seed1')]
     (board,) = leaderboard.boards([leaderboard.read(folder) for folder in folders])

@@ -42,12 +42,12 @@ def test_what_is_missing_is_none(tmp_path: Path) -> None:
     [
         ('card.json', '{"format": 1, "config": ', 'card.json is not valid JSON'),
         ('card.json', '[1]', 'card.json has format list'),
-        ('card.json', '{"format": 9}', 'card.json has format 9; this version reads format 1'),
+        ('card.json', '{"format": 9}', 'card.json has format 9; this version reads up to 2'),
         ('card.json', '{"format": 1, "config": 3}', 'card.json: config is 3; it must be of type str'),
         ('card.json', '{"format": 1, "config": "a", "data": {}, "domain": {}}', 'data.name is missing'),
-        ('metrics.jsonl', '{"epoch": 1}\n{"epoch"', 'metrics.jsonl line 2 is not valid JSON'),
+        ('metrics.jsonl', '{"epoch": 1}\n{"epoch"\n{"epoch": 3}', 'metrics.jsonl line 2 is not valid JSON'),
         ('metrics.jsonl', '{"loss": 1}', 'metrics.jsonl line 1: epoch is missing'),
-        ('metrics.jsonl', '[[[', 'metrics.jsonl line 1'),
+        ('metrics.jsonl', '[[[\n', 'metrics.jsonl line 1'),
         ('results.jsonl', '3', 'results.jsonl line 1 is not a JSON object'),
         ('results.jsonl', '{"metric": "test_nll", "value": "46"}', "value is '46'; it must be of type int or float"),
         ('results.jsonl', '{"metric": "test_nll", "value": true}', 'value is True'),
@@ -65,6 +65,16 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path: Path, file: str, con
     assert told in str(refusal.value)
     assert file in str(refusal.value)
     assert '\n' not in str(refusal.value)
+
+
+def test_the_half_of_a_line_that_a_crash_leaves_is_passed_over(tmp_path: Path) -> None:
+    folder = runs.make(tmp_path / 'run', 'vae', [runs.nll(46.0)])
+    whole = (folder / 'results.jsonl').read_text()
+    for cut in range(len(whole) - 1):
+        (folder / 'results.jsonl').write_text(whole + whole[:cut])
+        (folder / 'metrics.jsonl').write_text('{"epoch": 1}\n' + '{"epoch": 2}'[: min(cut, 11)])
+        record = records.read(folder)
+        assert (len(record.lines), len(record.epochs)) == (1, 1)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
