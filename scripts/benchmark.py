@@ -11,19 +11,19 @@ from absl import flags
 from research.types import BadInput
 from scripts import cli
 
-CONTESTS = ('vae', 'dcgan', 'mixture', 'ngram', 'starts')
+CONTESTS = ('vae', 'dcgan', 'mixture', 'ngram', 'starts', 'sweep', 'peak')
 
 
 def main(argv: list[str]) -> int:
     options = flags.FLAGS
-    chosen = options.only or list(CONTESTS)
+    chosen = options.only or [name for name in CONTESTS if name != 'peak']
     for name in chosen:
         if name not in CONTESTS:
             raise BadInput(f'--only {name}: expected some of {", ".join(CONTESTS)}')
     import jax
 
     from research.engine import cache, card
-    from scripts.benchmarks import dcgan, mixture, ngram, starts, vae
+    from scripts.benchmarks import dcgan, mixture, ngram, peak, starts, sweep, vae
     from scripts.benchmarks.contest import hold, table
 
     cache.enable()
@@ -36,6 +36,13 @@ def main(argv: list[str]) -> int:
     for name in chosen:
         if name in made:
             print(table(hold(made[name](), options.repeats)), end='\n\n', flush=True)
+        elif name == 'peak':
+            print(peak.report(), end='\n\n', flush=True)
+        elif name == 'sweep':
+            for contest in sweep.contests():
+                print(table(hold(contest, options.repeats)), end='\n\n', flush=True)
+            if device == 'cuda':
+                print(sweep.scaling(), end='\n\n', flush=True)
         else:
             print(ngram.report() if name == 'ngram' else starts.report(3), end='\n\n', flush=True)
     return 0
@@ -52,6 +59,8 @@ def torch_version(device: str) -> str:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_list('only', [], f'Contests to hold, of {", ".join(CONTESTS)}; all where not given.')
+    flags.DEFINE_list(
+        'only', [], f'Contests to hold, of {", ".join(CONTESTS)}; all but peak (an accelerator’s) where not given.'
+    )
     flags.DEFINE_integer('repeats', 7, 'How often each contender is measured.', lower_bound=1)
     cli.run(main)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import io
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from absl import app, flags, logging
 
@@ -42,6 +44,24 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         sys.exit(130)
+
+
+class Terminated(BaseException):
+    """SIGTERM came while there was nothing to save."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within, SIGTERM raises Terminated, which no `except Exception` takes for a fault of what it interrupts."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _parse(argv: list[str]) -> list[str]:

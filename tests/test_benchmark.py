@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scripts.benchmarks import contest, dcgan, mixture, vae
+from scripts.benchmarks import contest, dcgan, mixture, peak, sweep, vae
 from scripts.benchmarks.contest import Contest, Measure
 
 
@@ -38,3 +38,18 @@ def test_ratios_are_medians_of_neighbours_after_one_warm_up(monkeypatch: pytest.
 )
 def test_our_side_of_each_contest_runs(ours: Callable[[], Measure]) -> None:
     assert ours()() > 0
+
+
+def test_the_share_of_the_peak_is_reported() -> None:
+    shown = peak.report(width=2, batch=4, side=16)
+    assert 'GFLOP' in shown
+    assert 'nan' not in shown
+
+
+def test_a_sweep_and_its_solo_runs_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, 'EPOCHS', 1)
+    plan = sweep.small()
+    members = sweep.grid(plan, 4)
+    assert len({(float(m.numbers['model.beta']), m.seed) for m in members}) == 4
+    assert sweep.together(plan, members, 'map')() > 0
+    assert sweep.solo(plan, members[:1])() > 0

@@ -77,14 +77,17 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (('vae_digits', '--set', 'trainer.model.beta=-1'), 'trainer.model.beta=-1.0: expected a value at least 0'),
     (('vae_digits', '--set', 'trainer.model.encoder.hidden=-8'), 'hidden=-8: expected a value at least 1'),
     (('vae_digits', '--set', 'batch_size=5000'), 'batch_size=5000: the data have 1400 training examples'),
-    (('vae_digits', '--set', 'devices=50'), 'devices=50: this machine has'),
+    (('vae_digits', '--set', 'mesh.data=50'), 'mesh: data=50 takes 50 devices, and there are'),
     (('mixture_digits', '--set', 'batch_size=999'), 'it must divide their number, 1400; expected 700'),
     (('ngram_python', '--set', 'batch_size=10'), 'batch_size=10: this model counts all the data in one batch'),
     (('ngram_python', '--set', 'data.context=1'), 'order=5 looks back 4 symbols, and data.context=1 gives fewer'),
     (('transformer_python', '--set', 'trainer.model.values=3'), 'trainer.model.values=3: the data decide this'),
     (('transformer_python', '--set', 'data.length=65'), 'window=64: the data bring'),
     (('transformer_python', '--set', 'trainer.model.net.heads=3'), 'needs a multiple of it'),
-    (('gan_digits', '--set', 'trainer.critic_steps=3'), 'expected a multiple of 3 (critic_steps x devices)'),
+    (
+        ('gan_digits', '--set', 'trainer.critic_steps=3'),
+        'expected a multiple of 3 (critic_steps x accumulate x mesh.data)',
+    ),
     (('vae_digits', '--set', 'data.values=binarise'), 'trainer.model does not fit data=digits: Gaussian scores'),
     (('vae_digits', '--set', 'data.valid=2000'), '2000'),
     (('vae_digits', '--data', 'digitz'), "did you mean 'digits'?"),
@@ -252,7 +255,7 @@ def test_sigterm_saves_and_what_it_says_resumes(tmp_path: Path, command: Command
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 143, err
+    assert process.returncode == 75, err
     *_, last = out.splitlines()
     assert last.startswith('stopped after epoch ')
     assert 'saved. Continue with: python -m scripts.train vae_digits ' in last

@@ -13,7 +13,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from research.engine import fit
+from research.engine import plan as plans
+from research.engine.plan import Plan
 from research.models.gan import GAN
 from research.nets import dcgan
 from research.trainers.adversarial import AdversarialTrainer
@@ -38,10 +39,10 @@ def flax_layers(x: np.ndarray) -> Measure:
     """The same trainer with flax's layers in place of ours, one compiled step at a time."""
     layers: Any = dcgan  # the module, whose two layers are exchanged while the step is traced
     ours = layers.Conv, layers.ConvTranspose
-    plan = fit.Plan(trainer(), lambda x, key: x, x, 1, BATCH, 0)
+    plan = Plan(trainer(), lambda x, key: x, x, 1, BATCH, 0)
     layers.Conv, layers.ConvTranspose = _positional(nn.Conv), _positional(nn.ConvTranspose)
     try:
-        state = jax.jit(lambda x: fit.init(plan, x))(x).state
+        state = jax.jit(lambda x: plans.init(plan, plans.numbers(plan), 0, x))(x).state
         step = jax.jit(plan.trainer.step).lower(state, x[:BATCH], jax.random.key(0)).compile()
     finally:
         layers.Conv, layers.ConvTranspose = ours

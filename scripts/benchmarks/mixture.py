@@ -10,7 +10,9 @@ import numpy as np
 
 from research.data import Images
 from research.engine import epoch as epochs
-from research.engine import fit, mesh
+from research.engine import mesh
+from research.engine import plan as plans
+from research.engine.plan import Plan
 from research.models.mixture import GaussianMixture
 from research.trainers.em import EMTrainer
 from research.types import BadInput
@@ -22,7 +24,7 @@ COMPONENTS, ROWS, ITERATIONS, FLOOR = 20, 20_000, 10, 1e-3
 def data() -> tuple[np.ndarray, str]:
     """Digits in [0, 1] and what they are: noise of the same shape where MNIST is not at hand."""
     try:
-        x = np.asarray(Images(name='mnist', values='scale').load().train.x[:ROWS])
+        x = np.asarray(Images(name='mnist', values='scale').load().train.x)[:ROWS]
         return (x.reshape(ROWS, -1) / 255).astype(np.float32), '20000 MNIST images'
     except BadInput:
         return np.random.default_rng(0).random((ROWS, 784), dtype=np.float32), '20000 x 784 noise'
@@ -30,9 +32,9 @@ def data() -> tuple[np.ndarray, str]:
 
 def ours(x: np.ndarray) -> Measure:
     trainer = EMTrainer(model=GaussianMixture(components=COMPONENTS, variance_floor=FLOOR))
-    plan = fit.Plan(trainer, lambda x, key: x, x, 1, 1000, 0)
-    one, on_device = mesh.data_mesh(1), jax.device_put(x)
-    start = jax.jit(lambda x: fit.init(plan, x))(on_device)
+    plan = Plan(trainer, lambda x, key: x, x, 1, 1000, 0)
+    one, on_device = mesh.build(mesh.ONE), jax.device_put(x)
+    start = jax.jit(lambda x: plans.init(plan, plans.numbers(plan), 0, x))(plans.sample(plan))
     course = epochs.course(trainer, 0, 0, ROWS, plan.batch_size)
 
     @jax.jit

@@ -7,8 +7,11 @@ import time
 import jax
 import numpy as np
 
-from research.engine import epoch as epochs
-from research.engine import fit, mesh
+from research.engine import mesh
+from research.engine import plan as plans
+from research.engine import program as programs
+from research.engine.plan import Plan
+from research.engine.program import Program
 from research.models.vae import VAE
 from research.nets.mlp import MLP
 from research.trainers.gradient import GradientTrainer
@@ -23,19 +26,14 @@ def data() -> np.ndarray:
 
 def engine(trainer: object, x: np.ndarray, batch: int, steps: int) -> Measure:
     """Seconds per step of `steps` steps of the engine's compiled loop."""
-    plan = fit.Plan(trainer, lambda x, key: x, x, 1, batch, 0)  # type: ignore[arg-type]
-    one, on_device = mesh.data_mesh(1), jax.device_put(x)
-    progress = jax.jit(lambda x: fit.init(plan, x))(on_device)
-    course = jax.jit(lambda: epochs.course(plan.trainer, 0, 0, len(x), batch))()
-    advance = jax.jit(
-        lambda progress, x, first, last: epochs.advance(
-            plan.trainer, plan.transform, one, progress, x, batch, course, first, last
-        )
-    )
+    plan = Plan(trainer, lambda x, key: x, x, 1, batch, 0)  # type: ignore[arg-type]
+    program, setting = Program(plan, mesh.build(mesh.ONE)), programs.one(plan, plans.numbers(plan))
+    progress, on_device = program.init(setting, plans.sample(plan)), jax.device_put(x)
+    course = program.course(setting, 0, None, len(x))
 
     def measure() -> float:
         began = time.perf_counter()
-        jax.block_until_ready(advance(progress, on_device, 0, steps))
+        jax.block_until_ready(program.advance(setting, progress, on_device, course, 0, steps))
         return (time.perf_counter() - began) / steps
 
     return measure
