@@ -155,6 +155,15 @@ class Encoder(Protocol):
     def encode(self, params: Params, x: Batch, /) -> tuple[Array, Array]: ...
 
 
+@runtime_checkable
+class Conditional(Protocol):
+    """The ability to work with a part of x. `observed` is bool [*shape], the same for the whole batch; what x holds where
+    nothing is observed is ignored. log_prob(x) - log_marginal(x, observed) is the log-probability of the rest given it."""
+
+    def log_marginal(self, params: Params, x: Batch, observed: Array, /) -> Array: ...  # [batch] nats of what is observed
+    def conditional(self, params: Params, x: Batch, observed: Array, key: Key, /) -> Array: ...  # [batch, *shape], filled in
+
+
 class Trainer(Protocol):
     """How a model is fitted. All are pure; the engine compiles them.
 
