@@ -1,112 +1,190 @@
 """Is generative AI a neural network? The main job: neural and other models on the same data, by the same measure.
 
-On `digits`: a VAE, a GAN, a Gaussian mixture by EM, the same mixture by gradient, and the independent baseline. On
-`python_reference`, CPython's own documentation: an n-gram model and a Transformer. Both sets come with the installation.
-Prints one leaderboard per data set and writes one page that opens offline. `scripts/demo` runs it.
+    python -m experiments.is_it_a_neural_network                                       # scripts/demo: what comes with the installation
+    python -m experiments.is_it_a_neural_network --domains all --seeds 5 --out runs/question --resume
 
-One seed: the intervals over training seeds are another experiment's.
+A domain is one data set and the configs that are trained on it, each from every seed; a model that no seed changes is
+trained once. The best network and the best model without one are then compared by the test of `scripts.compare`, which
+knows that scores vary with the training seed and with the test examples. Prints one leaderboard per data set and writes one
+page that opens offline; its first sentences are the verdicts. What is finished in --out is used again with --resume.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
 
+import numpy as np
 from absl import flags
 
-from configs import (
-    gan_digits,
-    independent_digits,
-    mixture_digits,
-    mixture_gradient_digits,
-    ngram_python,
-    transformer_python,
-    vae_digits,
-)
 from research import run as runs
-from research.report import leaderboard, page
+from research.data import named
+from research.maths.statistics import LEVEL
+from research.report import cells, comparison, leaderboard, page
+from research.report.comparison import Cell
 from research.report.leaderboard import Board, Row
+from research.run import Run
 from research.types import BadInput
-from scripts import cli
+from scripts import cli, configs
 
-CONFIGS = (
-    independent_digits,
-    mixture_digits,
-    mixture_gradient_digits,
-    vae_digits,
-    gan_digits,
-    ngram_python,
-    transformer_python,
-)
+
+class Entry(NamedTuple):
+    """A config on a domain's data; `seeded` is False where no seed changes what comes out."""
+
+    config: str
+    seeded: bool = True
+    data: str | None = None  # in place of the config's own
+
+
+DOMAINS: dict[str, tuple[Entry, ...]] = {
+    'digits': (
+        Entry('independent_digits', seeded=False),
+        Entry('mixture_digits'),
+        Entry('mixture_gradient_digits'),
+        Entry('vae_digits'),
+        Entry('gan_digits'),
+    ),
+    'python_reference': (Entry('ngram_python', seeded=False), Entry('transformer_python')),
+    'tiny_shakespeare': (Entry('ngram_shakespeare', seeded=False), Entry('transformer_shakespeare')),
+}
+EMBEDDED = ('digits', 'python_reference')  # what comes with the installation
 TITLE = 'Is generative AI a neural network?'
+DONE = 'done'  # a file in a run folder: it is trained and scored
 MARK = 'likeness-demo'  # a file that says: this folder was made here, and may be made again
 
 
-def fit_and_score(config: ModuleType, out: Path) -> Path:
-    """Train one config, score it, and return its run folder."""
-    name, summary = config.__name__.rsplit('.', 1)[1], (config.__doc__ or '').split('\n')[0]
-    folder, began = out / name, time.perf_counter()
-    terminal = sys.stderr.isatty()
-    runs.train(config.config(), folder, config=name, summary=summary, quiet=not terminal)
-    runs.evaluate_folder(folder, None, 'test', None)
-    print(f'{name:<24} {time.perf_counter() - began:6.1f} s', flush=True)
-    return folder
+def build(entry: Entry) -> Run:
+    run = configs.build(entry.config)
+    return run if entry.data is None else dataclasses.replace(run, data=named(entry.data, run.data))
+
+
+def fit_and_score(entry: Entry, seed: int, folder: Path) -> None:
+    """Train one config from one seed and score it, unless that is done; a run that was stopped goes on."""
+    run, name, began = dataclasses.replace(build(entry), seed=seed), entry.config, time.perf_counter()
+    if not (folder / DONE).is_file():
+        quiet = not sys.stderr.isatty()
+        runs.train(run, folder, config=name, summary=configs.summary(name), resume=True, quiet=quiet)
+        runs.evaluate_folder(folder, None, 'test', None)
+        (folder / DONE).touch()
+    print(f'{name:<32} {seed:>4}  {time.perf_counter() - began:6.1f} s', flush=True)
 
 
 def verdict(board: Board) -> str:
     """What the numbers of one data set say, in one sentence: the best network against the best model without one."""
     best: dict[bool, Row] = {}
-    for row in sorted((r for r in board.rows if r.nll), key=lambda r: r.nll.value if r.nll else 0.0):
+    for row in sorted((r for r in board.rows if r.nll), key=score):
         if row.record.network is not None:
             best.setdefault(row.record.network, row)
     if len(best) < 2:
         return leaderboard.headline(board)
-    first, second = sorted(best.values(), key=lambda r: r.nll.value if r.nll else 0.0)
-    assert first.nll is not None and second.nll is not None
-    gap, noise = second.nll.value - first.nll.value, math.hypot(first.nll.error or 0.0, second.nll.error or 0.0)
-    scores = f'{first.label} {first.nll.value:.4g}, {second.label} {second.nll.value:.4g} nats per {board.unit}'
-    if gap < 2 * noise:
-        return (
-            f'On {board.data}, it is too close to call: {scores}, and the standard error of their difference over the test '
-            f'data is up to {noise:.2g}.'
-        )
+    first, second = sorted(best.values(), key=score)
+    scores = f'{told(first)}, {told(second)} nats per {board.unit}'
+    apart, reason = differ(first, second)
+    if not apart:
+        return f'On {board.data}, it is too close to call: {scores}; {reason}.'
     kind = 'a neural network' if first.record.network else 'a model without a network'
-    doubt = f', as far as the bound of {second.label} tells' if second.nll.kind == 'bound' else ''
+    doubt = f', as far as the bound of {second.label} tells' if second.nll and second.nll.kind == 'bound' else ''
     return f'On {board.data}, {kind} comes first{doubt}: {scores}.'
+
+
+def score(row: Row) -> float:
+    assert row.nll is not None
+    return row.nll.value
+
+
+def told(row: Row) -> str:
+    """Label and score, with its interval over seeds where there is one."""
+    within = f' ({row.interval[0]:.4g} to {row.interval[1]:.4g})' if row.interval else ''
+    return f'{row.label} {score(row):.4g}{within}'
+
+
+def differ(first: Row, second: Row) -> tuple[bool, str]:
+    """Whether two rows differ beyond chance, and why one may doubt it.
+
+    By the paired test of `scripts.compare` where the nats of each test example are kept; else by the standard errors.
+    """
+    found = comparison.pair(cell(first), cell(second))
+    if found.p is not None:
+        return found.p < LEVEL, f'p = {found.p:.2g} by the test of {found.test}'
+    assert first.nll is not None and second.nll is not None
+    noise = math.hypot(first.nll.error or 0.0, second.nll.error or 0.0)
+    reason = f'the standard error of their difference over the test data is up to {noise:.2g}'
+    return score(second) - score(first) >= 2 * noise, reason
+
+
+def cell(row: Row) -> Cell:
+    """A row as the comparison takes it."""
+    results = [record.results['test_nll', 'test'] for record in row.records]
+    kept = [cells.nats(record, result) for record, result in zip(row.records, results, strict=True)]
+    whole = [one for one in kept if one is not None]
+    complete = len(whole) == len(results)
+    return Cell(
+        label=row.label,
+        values=[result.value for result in results],
+        nats=np.stack([nats for nats, _ in whole]) if complete else None,
+        units=whole[0][1] if complete else None,
+        seeds=[int(record.card.get('seed') or 0) for record in row.records],
+    )
 
 
 def lead(boards: list[Board]) -> str:
     """The page's opening: the verdict on each data set, and how to read it."""
     verdicts = ' '.join(verdict(board) for board in boards)
+    several = any(row.interval for board in boards for row in board.rows)
+    seeds = (
+        'Scores are means over training seeds, with 95 % intervals in brackets.'
+        if several
+        else 'One training seed each.'
+    )
     return (
         f'{verdicts}\n\nFewer nats mean that the model found the test data less surprising. A GAN cannot score, so its cell '
         'stays blank; its samples are compared on raw pixels, which see brightness before shape, so take that column as a '
-        'first look. The VAE’s figure is a bound: its true score is at least as good. One training seed each.'
+        f'first look. The VAE’s figure is a bound: its true score is at least as good. {seeds}'
     )
 
 
-def make_room(out: Path) -> None:
-    """An empty folder. Only one that this experiment made is ever deleted."""
+def make_room(out: Path, resume: bool = False) -> None:
+    """A folder for the runs, empty unless they are gone on with. Only one that this experiment made is ever deleted."""
     if out.exists():
         if not (out / MARK).is_file():
             raise BadInput(f'--out {out}: it exists and was not made by this experiment; choose another')
+        if resume:
+            return
         shutil.rmtree(out)
     out.mkdir(parents=True)
     (out / MARK).touch()
 
 
+def chosen(names: list[str]) -> list[str]:
+    """The domains asked for, each checked to be here before anything is trained."""
+    found = list(DOMAINS) if names == ['all'] else names
+    for name in found:
+        if name not in DOMAINS:
+            raise BadInput(f'--domains {name}: expected all, or some of {", ".join(DOMAINS)}')
+    for name in found:
+        build(DOMAINS[name][0]).data.load(None)
+    return found
+
+
 def main(argv: list[str]) -> int:
-    out = Path(flags.FLAGS.out)
-    make_room(out)
-    began = time.perf_counter()
-    print('config                    time', flush=True)
-    folders = [fit_and_score(config, out) for config in CONFIGS]
-    boards = leaderboard.boards([leaderboard.read(folder) for folder in folders])
-    written = page.write([leaderboard.read(folder) for folder in folders], out / 'index.html', TITLE, lead(boards))
+    options = flags.FLAGS
+    out, domains, began = Path(options.out), chosen(options.domains), time.perf_counter()
+    make_room(out, options.resume)
+    print(f'{"config":<32} seed      time', flush=True)
+    folders = []
+    for domain in domains:
+        for entry in DOMAINS[domain]:
+            for seed in range(options.seeds if entry.seeded else 1):
+                folders.append(out / domain / entry.config / f'{seed}')
+                fit_and_score(entry, seed, folders[-1])
+    records = [leaderboard.read(folder) for folder in folders]
+    boards = leaderboard.boards(records)
+    written = page.write(records, out / 'index.html', TITLE, lead(boards))
     print()
     for board in boards:
         print(leaderboard.text_table(board), end='\n\n')
@@ -117,4 +195,7 @@ def main(argv: list[str]) -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_string('out', 'demo', 'Folder for the runs and the page, index.html.')
+    flags.DEFINE_list('domains', list(EMBEDDED), f'all, or some of {", ".join(DOMAINS)}.')
+    flags.DEFINE_integer('seeds', 1, 'Training seeds of each config.', lower_bound=1)
+    flags.DEFINE_bool('resume', False, 'Go on with what is in --out.')
     cli.run(main)

@@ -14,12 +14,15 @@ from research.report.leaderboard import Board
 from research.types import BadInput
 
 
-def run_folder(home: Path, name: str, network: bool, nll: float, error: float, kind: str = 'exact') -> Path:
-    folder = home / name
+def run_folder(
+    home: Path, name: str, network: bool, nll: float, error: float, kind: str = 'exact', seed: int = 0
+) -> Path:
+    folder = home / f'{name}-{seed}'
     folder.mkdir()
     data = {'name': 'digits', 'sha256': 'a' * 64, 'values': 'scale', 'protocol': {}}
     domain: dict[str, Any] = {'kind': 'unit', 'shape': [8, 8, 1], 'modality': 'image', 'unit': 'example'}
-    card = {'format': 1, 'config': name, 'network': network, 'data': data, 'domain': domain, 'values': {}, 'seed': 0}
+    card = {'format': 1, 'config': name, 'network': network, 'data': data, 'domain': domain, 'values': {}}
+    card['seed'] = seed
     (folder / 'card.json').write_text(json.dumps(card))
     settings = {'standard_error': error}
     result = {'metric': 'test_nll', 'value': nll, 'unit': 'nats per example', 'kind': kind, 'n': 9, 'split': 'test'}
@@ -27,7 +30,7 @@ def run_folder(home: Path, name: str, network: bool, nll: float, error: float, k
     return folder
 
 
-def board(home: Path, *runs: tuple[str, bool, float, float, str]) -> Board:
+def board(home: Path, *runs: tuple[Any, ...]) -> Board:
     folders = [run_folder(home, *run) for run in runs]
     (only,) = leaderboard.boards([leaderboard.read(folder) for folder in folders])
     return only
@@ -60,6 +63,33 @@ def test_one_side_alone_is_no_comparison(tmp_path: Path) -> None:
     assert said.startswith('Lowest test score: 80')
 
 
+def test_seeds_are_one_row_and_the_verdict_knows_their_spread(tmp_path: Path) -> None:
+    """Four and four seeds: a gap far beyond their spread is called, one within it is not."""
+    (tmp_path / 'far').mkdir()
+    (tmp_path / 'near').mkdir()
+    scores = {'far': (80.0, 90.0), 'near': (80.0, 80.3)}
+    boards = {}
+    for name, (em, rnn) in scores.items():
+        runs = [('em', False, em + seed, 0.1, 'exact', seed) for seed in range(4)]
+        runs += [('rnn', True, rnn + seed, 0.1, 'exact', seed) for seed in range(4)]
+        boards[name] = board(tmp_path / name, *runs)
+    assert [len(row.records) for row in boards['far'].rows] == [4, 4]
+    assert 'em 81.5 (79.45 to 83.55), rnn 91.5' in experiment.verdict(boards['far'])
+    assert 'a model without a network comes first' in experiment.verdict(boards['far'])
+    assert 'too close to call' in experiment.verdict(boards['near'])
+
+
+def test_unknown_domains_are_refused_before_anything_is_trained() -> None:
+    with pytest.raises(BadInput, match='--domains moon: expected all, or some of digits'):
+        experiment.chosen(['digits', 'moon'])
+
+
+def test_every_config_of_a_domain_is_there() -> None:
+    for entries in experiment.DOMAINS.values():
+        sources = [experiment.build(entry).data for entry in entries]
+        assert len({getattr(source, 'name', None) for source in sources}) == 1
+
+
 def test_only_a_folder_of_its_own_is_replaced(tmp_path: Path) -> None:
     theirs = tmp_path / 'theirs'
     theirs.mkdir()
@@ -70,5 +100,7 @@ def test_only_a_folder_of_its_own_is_replaced(tmp_path: Path) -> None:
     ours = tmp_path / 'ours'
     experiment.make_room(ours)
     (ours / 'old').touch()
+    experiment.make_room(ours, resume=True)
+    assert (ours / 'old').exists()
     experiment.make_room(ours)
     assert not (ours / 'old').exists()

@@ -19,8 +19,6 @@ from research.report.markup import plain, shorten
 from research.report.records import Result, RunRecord
 from research.types import BadInput
 
-# Settings that decide nothing about a number, or that a cell is over.
-FREE = ('seed', 'checkpoint_every', 'keep_last', 'keep_best')
 # Parts that say most where two protocols differ in many, and how many are named.
 FIRST = ('data name', 'unit', 'split', 'values', 'estimator', 'samples', 'measure')
 NAMED = 3
@@ -51,7 +49,7 @@ def find(record: RunRecord, metric: str) -> Found:
         raise BadInput(f'{plain(record.folder)} has no {plain(metric)}, but {others}; {hint}')
     result = next((line for line in reversed(lines) if line.split == 'test'), lines[-1])
     then, now = result.origin.get('values') or {}, record.card.get('values') or {}
-    for name in sorted(then.keys() & now.keys() - set(FREE)):
+    for name in sorted(then.keys() & now.keys() - set(protocol.FREE)):
         if then[name] != now[name]:
             raise BadInput(
                 f'{plain(record.folder)}: its {metric} was scored when {name} was {plain(then[name])}, and now it is '
@@ -109,7 +107,7 @@ def _brief(value: object) -> str:
 def _group(found: Sequence[Found]) -> Group:
     by_config: dict[str, list[Found]] = {}
     for one in found:
-        by_config.setdefault(protocol.stable([one.record.config, _values(one)]), []).append(one)
+        by_config.setdefault(protocol.configuration(one.record), []).append(one)
     members = list(by_config.values())
     labels = _labels([own[0] for own in members])
     remarks: list[str] = []
@@ -118,19 +116,15 @@ def _group(found: Sequence[Found]) -> Group:
     return Group(drawn.parts, cells, remarks)
 
 
-def _values(one: Found) -> dict[str, Any]:
-    return {name: value for name, value in (one.record.card.get('values') or {}).items() if name not in FREE}
-
-
 def _labels(firsts: Sequence[Found]) -> list[str]:
     """A cell's config, and in what it differs from the other cells of that config: 'vae_digits beta=4'."""
     labels = []
     for one in firsts:
-        alike = [_values(other) for other in firsts if other.record.config == one.record.config]
+        alike = [protocol.settings(other.record) for other in firsts if other.record.config == one.record.config]
         paths = list(dict.fromkeys(path for values in alike for path in values))
         varied = [path for path in paths if len({protocol.stable(values.get(path)) for values in alike}) > 1]
         ends = [path.rpartition('.')[2] for path in varied]
-        own = _values(one)
+        own = protocol.settings(one.record)
         names = [end if ends.count(end) == 1 else path for path, end in zip(varied, ends, strict=True)]
         told = [f'{name}={leaderboard.brief(own.get(path))}' for name, path in zip(names, varied, strict=True)]
         labels.append(' '.join([one.record.config or str(one.record.card.get('model', 'run')), *told]))

@@ -4,6 +4,7 @@ Two runs share a table only where data, content hash, protocol and unit agree: a
 digits and one on thresholded digits are not the same quantity. Blanks sort last and stay blank. The best figure of a
 table is the lowest that is *exact* or a *bound*: a bound is on the safe side of the truth (the true figure is no
 higher), while an estimate may be lower than the truth by luck, so it is listed in its place but wins nothing.
+Runs that differ in their seed alone are one row: means over training seeds, the score with its 95 % t-interval.
 """
 
 from __future__ import annotations
@@ -18,26 +19,15 @@ from typing import Any
 
 from research.report.markup import plain, shorten
 from research.report.protocol import CUT, SHA256, UNIT, apart, identities, stable
-from research.report.records import TRAINING, Result, RunRecord
+from research.report.records import Result, RunRecord
 from research.report.records import read as read
+from research.report.rows import Row, rows_of
 
-NLL, BITS = 'test_nll', 'bits_per_dim'
 BLANK = '-'
 NAME_WIDTH = 48
 # Sample distances, of which less is better; of any other figure the table takes no side.
 DISTANCES = ('mmd', 'frechet', 'wasserstein', 'distance')
-LOSSES = ('nll', BITS, 'seconds')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-    """One run in a table. `label` is the config's name, with the folder's where two rows would read the same."""
-
-    label: str
-    record: RunRecord
-    nll: Result | None
-    bits: Result | None
-    figures: Mapping[str, Result]  # every other result by name: 'pixel_mmd', or 'nll (valid)' off the test split
+LOSSES = ('nll', 'bits_per_dim', 'seconds')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +74,7 @@ def _board(group: Sequence[tuple[RunRecord, dict[str, Any]]], groups: Sequence[A
     """The table of one group, set apart from the others on the same data."""
     members, (first, shared) = [record for record, _ in group], group[0]
     name = first.card['data']['name']
-    rows = [_row(record, label) for record, label in zip(members, _labels(members), strict=True)]
+    rows = rows_of(members)
     return Board(
         data=name,
         unit=first.unit,
@@ -106,6 +96,8 @@ def columns(board: Board) -> list[Column]:
         Column(key='model', head='model', cells=names, numeric=False),
         Column(key='network', head='network', cells=tuple(_yes_no(row.record.network) for row in rows), numeric=False),
         Column(key='nll', head=f'nats per {plain(board.unit)}', cells=_scores(nll), best=_winners(nll, True)),
+        Column(key='seeds', head='seeds', cells=_seeds(rows)),
+        Column(key='interval', head='95 % over seeds', cells=_intervals(rows)),
         Column(key='error', head='standard error', cells=_numbers([r.error if r else None for r in nll], 3)),
         Column(key='kind', head='kind', cells=tuple(result.kind if result else '' for result in nll), numeric=False),
         Column(key='bits', head=plain(' or '.join(units)), cells=_numbers(_values(bits), 4)),
@@ -121,8 +113,8 @@ def columns(board: Board) -> list[Column]:
                 best=best,
             )
         )
-    parameters = tuple('' if row.record.parameters is None else f'{row.record.parameters:,.0f}' for row in rows)
-    spent = [row.record.seconds for row in rows]
+    parameters = tuple('' if row.parameters is None else f'{row.parameters:,.0f}' for row in rows)
+    spent = [row.seconds for row in rows]
     places = 2 if any(time is not None and time < 1 for time in spent) else 1
     seconds = tuple('' if time is None else f'{time:,.{places}f}' for time in spent)
     table.append(Column(key='parameters', head='parameters', cells=parameters))
@@ -199,20 +191,16 @@ def brief(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
-def _labels(records: Sequence[RunRecord]) -> list[str]:
-    configs = [record.config for record in records]
-    return [r.config if configs.count(r.config) == 1 else f'{r.config} [{r.folder.name}]' for r in records]
+def _seeds(rows: Sequence[Row]) -> tuple[str, ...]:
+    """How many, where any row has more than one."""
+    several = any(len(row.records) > 1 for row in rows)
+    return tuple(str(len(row.records)) if several else '' for row in rows)
 
 
-def _row(record: RunRecord, label: str) -> Row:
-    scores = ((NLL, 'test'), (BITS, 'test'))
-    others = {
-        metric if split == 'test' else f'{metric} ({split})': result
-        for (metric, split), result in record.results.items()
-        if (metric, split) not in scores and metric != TRAINING
-    }
-    nll, bits = (record.results.get(score) for score in scores)
-    return Row(label=label, record=record, nll=nll, bits=bits, figures=others)
+def _intervals(rows: Sequence[Row]) -> tuple[str, ...]:
+    ends = [end for row in rows for end in row.interval or (None, None)]
+    told = _numbers(ends, 5, most=4)
+    return tuple(f'{low} to {high}' if low else '' for low, high in zip(told[::2], told[1::2], strict=True))
 
 
 def _scores(results: Sequence[Result | None]) -> tuple[str, ...]:

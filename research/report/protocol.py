@@ -21,6 +21,12 @@ OUTCOMES = (
     'preprocessing',
 )  # settings of a result that came out of it, or that the data's protocol has
 DRAWN = 'samples'  # how many an estimator drew; nothing that is exact has it
+FREE = (
+    'seed',
+    'checkpoint_every',
+    'keep_last',
+    'keep_best',
+)  # settings that decide nothing about a number, or that a mean is over
 
 
 def measure(card: Mapping[str, Any]) -> str | None:
@@ -34,6 +40,16 @@ def measure(card: Mapping[str, Any]) -> str | None:
     if kind in ('unit', 'real'):
         return 'density per grey level' if domain.get('cell', 1.0) != 1.0 else 'density'
     return None
+
+
+def configuration(record: RunRecord) -> str:
+    """What runs share that differ in their seed alone."""
+    return stable([record.config, settings(record)])
+
+
+def settings(record: RunRecord) -> dict[str, Any]:
+    """The values on a run's card, but for those that are FREE."""
+    return {name: value for name, value in (record.card.get('values') or {}).items() if name not in FREE}
 
 
 def identity(record: RunRecord) -> dict[str, Any]:

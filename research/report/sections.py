@@ -44,7 +44,7 @@ def chips(board: Board) -> str:
 
 def table(board: Board) -> str:
     """The leaderboard, its legend and its notes."""
-    columns = [column for column in leaderboard.columns(board) if column.key != 'error']
+    columns = [column for column in leaderboard.columns(board) if column.key not in ('error', 'interval')]
     head = ''.join(
         f'<th scope="col"{" class=number" * column.numeric}>{breakable(column.head)}</th>' for column in columns
     )
@@ -54,8 +54,10 @@ def table(board: Board) -> str:
     legend = [f'<span><span class="kind {kind}">{kind}</span> {MEANING[kind]}</span>' for kind in kinds]
     legend += ['<span>★ best of its column: the lowest</span>'] if any(column.best for column in columns) else []
     legend += ['<span>dot: from the lowest score, left, to the highest</span>'] if _spread(board) else []
-    errors = any(row.nll and row.nll.error is not None for row in board.rows)
+    errors = any(row.nll and row.nll.error is not None and not row.interval for row in board.rows)
     legend += ['<span>± standard error over the test cases</span>'] if errors else []
+    several = any(row.interval for row in board.rows)
+    legend += ['<span>.. 95 % interval of the mean over training seeds</span>'] if several else []
     blank = any(not cell for column in columns for cell in column.cells)
     legend += [f'<span>{BLANK} this run has no such figure</span>'] if blank else []
     notes = ''.join(f'<p class="legend">{text(note[:1].upper() + note[1:])}.</p>' for note in leaderboard.notes(board))
@@ -85,7 +87,10 @@ def _cell(column: Column, i: int, row: Row, board: Board) -> str:
     if not column.numeric:
         return f'<td>{value}</td>'
     spread, strip, error = _spread(board), '', ''
-    if column.key == 'nll' and row.nll and row.nll.error is not None:
+    if column.key == 'nll' and row.interval:
+        low, high = (f'{end:,.{len(column.cells[i].partition(".")[2])}f}' for end in row.interval)
+        error = f'<small title="95 % interval of the mean over seeds">{low} .. {high}</small>'
+    elif column.key == 'nll' and row.nll and row.nll.error is not None:
         error = f'<small title="standard error over the test cases">± {row.nll.error:.2g}</small>'
     if column.key == 'nll' and spread and row.nll and math.isfinite(row.nll.value):
         share = (row.nll.value - spread[0]) / (spread[1] - spread[0])
@@ -175,23 +180,24 @@ def _curve(record: RunRecord, name: str, label: str) -> curves.Series:
 
 def provenance(board: Board) -> str:
     """For each run, folded: everything that is needed to make its numbers again."""
-    return '<h3>How these numbers came to be</h3>' + ''.join(_details(row) for row in board.rows)
+    folded = ''.join(_details(row, record) for row in board.rows for record in row.records)
+    return f'<h3>How these numbers came to be</h3>{folded}'
 
 
-def _details(row: Row) -> str:
-    card = row.record.card
+def _details(row: Row, record: RunRecord) -> str:
+    card = record.card
     named = ('config', 'model', 'trainer', 'overrides', 'seed', 'commit', 'device', 'parameters')
     facts = {name: card.get(name) for name in named}
     facts |= {f'data {name}': value for name, value in card['data'].items()}
     facts |= {f'domain {name}': value for name, value in card['domain'].items()}
     facts |= {f'version of {name}': value for name, value in (card.get('versions') or {}).items()}
-    facts['run folder'] = row.record.folder.name
-    results = row.record.results.values()
+    facts['run folder'] = record.folder.name
+    results = record.results.values()
     numbers = [[r.metric, f'{r.value:.8g}', r.unit, r.kind, r.n, r.split, r.settings or ''] for r in results]
-    summary = card.get('summary')
+    summary, seed = card.get('summary'), f', seed {text(card.get("seed"))}' if len(row.records) > 1 else ''
     about = f' <small>{text(shorten(summary, 200))}</small>' if summary else ''
     return (
-        f'<details><summary>{text(row.label)}{about}</summary><div class="inside">{pairs(facts.items())}'
+        f'<details><summary>{text(row.label)}{seed}{about}</summary><div class="inside">{pairs(facts.items())}'
         + (f'<h4>Results</h4>{rows(HEAD, numbers)}' if numbers else '')
         + (f'<h4>Configuration</h4>{pairs(list(card["values"].items())[:SETTINGS])}' if card.get('values') else '')
         + '</div></details>'

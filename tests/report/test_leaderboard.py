@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from research.report import leaderboard
+import pytest
+
+from research.report import leaderboard, sections
 from research.report.leaderboard import Board
 from tests.report import runs
 
@@ -29,6 +31,28 @@ def test_an_estimate_is_listed_in_its_place_but_wins_nothing(tmp_path: Path) -> 
     score = next(column for column in leaderboard.columns(board) if column.key == 'nll')
     assert score.best == {1}
     assert leaderboard.headline(board) == 'Lowest test score: at most 46.000 nats per example, by vae.'
+
+
+def test_runs_that_differ_in_their_seed_are_one_row_of_means(tmp_path: Path) -> None:
+    """Mean and Student's interval by hand: t(0.975, 2) = 4.3027, sd 1, so 45 +- 2.4841. A seed given twice stays apart."""
+    folders = [
+        runs.make(tmp_path / f'{i}', 'vae', [runs.nll(44.0 + i), runs.figure('pixel_mmd', 0.1 * i)], extra={'seed': i})
+        for i in range(3)
+    ]
+    folders += [
+        runs.make(tmp_path / 'gmm', 'gmm', [runs.nll(50.0)]),
+        runs.make(tmp_path / 'again', 'gmm', [runs.nll(51)]),
+    ]
+    (board,) = leaderboard.boards([leaderboard.read(folder) for folder in folders])
+    assert [row.label for row in board.rows] == ['vae', 'gmm [gmm]', 'gmm [again]']
+    columns = {column.key: column.cells for column in leaderboard.columns(board)}
+    assert columns['nll'] == ('45.000', '50.000', '51.000')
+    assert columns['seeds'] == ('3', '1', '1')
+    assert columns['interval'] == ('42.516 to 47.484', '', '')
+    assert board.rows[0].figures['pixel_mmd'].value == pytest.approx(0.1)
+    page = sections.table(board)
+    assert '42.516 .. 47.484' in page
+    assert sections.provenance(board).count('vae, seed ') == 3
 
 
 def test_an_infinite_score_is_shown_and_wins_nothing(tmp_path: Path) -> None:
