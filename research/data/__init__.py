@@ -1,5 +1,6 @@
 """Data sets: NumPy only, and no model is known here. ADD A DATA SET HERE: one frozen spec with `load() -> Data`."""
 
+from research.data.binary import Binary
 from research.data.images import Images
 from research.data.music import Music
 from research.data.named import Spec, named
@@ -10,6 +11,6 @@ from research.data.text import Text
 from research.data.toy import Toy
 
 __all__ = [
-    'Alphabet', 'Data', 'Images', 'Music', 'Records', 'Spec', 'Split', 'Streamed', 'Table', 'Text', 'Toy', 'Values',
+    'Alphabet', 'Binary', 'Data', 'Images', 'Music', 'Records', 'Spec', 'Split', 'Streamed', 'Table', 'Text', 'Toy', 'Values',
     'named', 'prepare',
 ]  # fmt: skip

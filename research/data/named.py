@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.data import music, own, tfds
+from research.data.binary import BINARY, Binary
 from research.data.folders import TFDS_IMAGES, checked_name, command, existing, is_folder, is_path, nearest, tfds_folder
 from research.data.images import Images
 from research.data.own import Table
@@ -14,10 +15,10 @@ from research.data.text import Text
 from research.data.toy import Toy
 from research.types import BadInput
 
-Spec = Images | Text | music.Music | Toy | Table | Records
+Spec = Images | Text | music.Music | Binary | Toy | Table | Records
 
 TEXTS = ('python_reference', 'tiny_shakespeare')
-KNOWN = ('digits', *TEXTS, music.NAME, 'ring', 'grid', *TFDS_IMAGES)
+KNOWN = ('digits', *TEXTS, music.NAME, 'ring', 'grid', *BINARY, *TFDS_IMAGES)
 
 
 def named(name_or_path: str, like: Spec | None = None, data_dir: str | None = None) -> Spec:
@@ -42,6 +43,8 @@ def known(name: str, like: Spec | None) -> Spec:
         return replace(like, name=name) if isinstance(like, Text) else Text(name=name)
     if name == music.NAME:
         return music.Music()
+    if name in BINARY:
+        return Binary(name=name)
     if name in ('ring', 'grid'):
         toy = like if isinstance(like, Toy) else Toy()
         return replace(toy, name='ring' if name == 'ring' else 'grid')
