@@ -85,7 +85,7 @@ def score_results(fitted: Fitted, data: Data, samples: int | None = None, split:
     key = jax.random.fold_in(jax.random.key(fitted.run.seed), 777)
     log_p = score.log_prob(model, fitted.params, part.x, key, batch, progress=True)
     count = score.units(part.x, domain)
-    nats = -log_p - count * domain.dims * np.log(domain.cell)
+    nats = -log_p - count * score.variables(domain) * np.log(domain.cell)
     if domain.cell != 1.0:
         settings['per_grey_level'] = True
     value = float(nats.sum(dtype=np.float64) / count.sum())
@@ -93,7 +93,7 @@ def score_results(fitted: Fitted, data: Data, samples: int | None = None, split:
     settings['standard_error'] = round(float(each.std(ddof=1) / np.sqrt(len(each))), 6) if len(each) > 1 else None
     n, kind, per = int(count.sum()), model.log_prob_kind, domain.unit
     nll = Result(f'{split}_nll', value, f'nats per {per}', kind, n, split, settings)
-    bits = value / domain.dims / np.log(2)
+    bits = value / score.variables(domain) / np.log(2)
     dimension = 'character' if domain.unit == 'character' else 'dimension'
     both = [nll, Result('bits_per_dim', float(bits), f'bits per {dimension}', kind, n, split, settings)]
     return Scored(both, nats.astype(np.float64), count)

@@ -1,7 +1,8 @@
 """Bach's chorales as 88 keys in quarter notes: the data of Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392).
 
 229 / 76 / 77 pieces, 13807 / 4602 / 4725 time steps; column = MIDI pitch - 21. The published measure is nats per time
-step, pooled over the test steps. Found as the public JSON (github.com/czhuang/JSB-Chorales-dataset) or as the same in
+step, pooled over the test steps. An example is one frame, or with `pieces` one piece, filled up with -1 behind its end: the
+score then counts its time steps, and the pooled measure is the same. Found as the public JSON (github.com/czhuang/JSB-Chorales-dataset) or as the same in
 a .npz, known by its sha256. Nothing is downloaded here: that is `scripts.prepare_data`.
 """
 
@@ -72,14 +73,25 @@ def from_npz(content: bytes) -> Rolls:
         return {split: (archive[f'{split}_roll'], archive[f'{split}_lengths']) for split in ('train', 'valid', 'test')}
 
 
+def padded(frames: np.ndarray, lengths: np.ndarray, longest: int) -> np.ndarray:
+    """Pieces [pieces, longest, 88] int8 from frames laid end to end, -1 behind the end of each."""
+    pieces = np.full((len(lengths), longest, frames.shape[1]), -1, np.int8)
+    pieces[np.arange(longest) < lengths[:, None]] = frames
+    return pieces
+
+
 @dataclass(frozen=True, kw_only=True)
 class Music:
-    """Frames of music, each one example: what was struck before is not given. `Data.lengths` cuts them into pieces."""
+    """Frames of music, each one example: what was struck before is not given. `Data.lengths` cuts them into pieces.
+
+    With `pieces` an example is a whole piece, [longest, 88], -1 where it has ended; `longest` is that of all splits.
+    """
 
     name: str = NAME
+    pieces: bool = False
 
     def load(self, data_dir: str | None = None) -> Data:
-        """Data with uint8 frames [steps, 88] in {0, 1}."""
+        """Data with uint8 frames [steps, 88] in {0, 1}, or int8 pieces [pieces, longest, 88] in {-1, 0, 1}."""
         if self.name != NAME:
             raise BadInput(f'Music set {self.name!r} is unknown: it may be {NAME!r}.')
         path = found(data_dir)
@@ -97,10 +109,14 @@ class Music:
         }  # fmt: skip
         rolled = {f'{split}_roll': frames for split, (frames, _) in rolls.items()}
         lasting = {f'{split}_lengths': lengths for split, (_, lengths) in rolls.items()}
+        longest = int(max(lengths.max() for _, lengths in rolls.values()))
+        if self.pieces:
+            train, valid, test = ((padded(*part, longest), part[1]) for part in (train, valid, test))
+            protocol['example'] = 'piece'
         return Data(
             name=self.name, train=Split(x=train[0]), protocol=protocol, levels=2,
             valid=Split(x=valid[0].astype(np.float32)), test=Split(x=test[0].astype(np.float32)),
-            domain=Domain(kind='binary', shape=(KEYS,), unit='time step', modality='music'),
+            domain=Domain(kind='binary', shape=(longest, KEYS) if self.pieces else (KEYS,), unit='time step', modality='music'),
             sha256=digest(rolled | lasting),
             lengths={split: lengths for split, (_, lengths) in rolls.items()},
         )  # fmt: skip

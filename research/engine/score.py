@@ -52,8 +52,20 @@ def sample(model: Any, params: Params, key: Key, n: int, shape: tuple[int, ...],
     return np.concatenate(parts)[:n]
 
 
+def variables(domain: Domain) -> int:
+    """Scored variables in one unit: of a piece of music those of one time step, else as the domain says."""
+    return domain.shape[1] if stepwise(domain) else domain.dims
+
+
+def stepwise(domain: Domain) -> bool:
+    """Whether an example is a sequence of time steps, of which each is a unit."""
+    return domain.unit == 'time step' and len(domain.shape) == 2
+
+
 def units(x: Batch, domain: Domain) -> np.ndarray:
-    """How many scored units each example holds: characters of a window, else 1."""
+    """How many scored units each example holds: characters of a window, time steps of a piece, else 1."""
     if domain.kind == 'tokens':
         return (np.asarray(x)[:, domain.context :] >= 0).sum(axis=1)
+    if stepwise(domain):
+        return (np.asarray(x) >= 0).any(axis=2).sum(axis=1)
     return np.ones(len(x), np.int64)

@@ -23,6 +23,7 @@ Limits = tuple[float, float, float, float]  # x low, x high, y low, y high
 
 CELL = 48  # pixels: small images are enlarged by the whole number that brings them nearest to this, from below
 SIDE = 360  # pixels of a scatter
+STEPS = 256  # time steps of a piano roll made of pieces
 INK, EDGE, PAPER = (0, 92, 175), (213, 94, 0), (250, 250, 248)
 RULE = (222, 222, 218)
 GUTTER = 150  # a mid grey: seen beside black digits and beside white paper, in a light page and in a dark one
@@ -101,6 +102,12 @@ def roll(frames: NDArray[Any], scale: int = 4) -> bytes:
     return _png(np.rint(canvas * (1 - ink) + np.array(INK) * ink).astype(np.uint8))
 
 
+def joined(pieces: NDArray[Any]) -> NDArray[Any]:
+    """The first `STEPS` time steps of pieces [n, time, keys] end to end, without those behind an end (-1)."""
+    frames = pieces.reshape(-1, pieces.shape[2])
+    return frames[(frames >= 0).any(axis=1)][:STEPS]
+
+
 def draw(samples: NDArray[Any], domain: Mapping[str, Any], limits: Limits | None = None) -> bytes:
     """PNG of samples [n, ...] as the domain's modality shows them.
 
@@ -116,7 +123,7 @@ def draw(samples: NDArray[Any], domain: Mapping[str, Any], limits: Limits | None
     if modality == 'image':
         return grid(samples)
     if modality == 'music':
-        return roll(samples)
+        return roll(joined(samples) if samples.ndim == 3 else samples)
     if modality == 'points':
         flat = samples.reshape(len(samples), -1)
         return scatter(flat, limits) if flat.shape[1] == 2 else grid(_greys(flat)[None])
