@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from research.data import Music
+from research.data import Binary, Music
 from research.engine import override
 from research.run import Run, describe, prepare
 from research.types import BadInput
@@ -19,6 +19,7 @@ ASKED_FOR = {
     'gan_ring',
 }  # fmt: skip
 EMBEDDED = ('digits', 'python_reference', 'ring', 'grid')
+NETWORKS = ('vae', 'iwae', 'gan', 'transformer', 'fvsbn', 'made', 'nade', 'rbm')  # configs of these hold one
 
 each = pytest.mark.parametrize('name', configs.names())
 
@@ -70,14 +71,14 @@ def test_a_config_passes_every_check_on_its_data(name: str, request: pytest.Fixt
     if (
         run.data.name not in EMBEDDED
     ):  # else where the environment says; skipped, with the reason, where it says nothing
-        request.getfixturevalue('likeness_dir' if isinstance(run.data, Music) else 'tfds_dir')
+        request.getfixturevalue('likeness_dir' if isinstance(run.data, Music | Binary) else 'tfds_dir')
     data = run.data.load()
     bound, plan = prepare(run, data)
     assert plan.steps >= 1
     assert None not in _waiting(bound)
     card = describe(bound, plan, data, name, configs.summary(name), ())
     assert card['parameters'] is None  # nothing is trained yet
-    assert card['network'] == any(word in name for word in ('vae', 'iwae', 'gan', 'transformer'))
+    assert card['network'] == any(word in name for word in NETWORKS)
 
 
 def _waiting(run: Run) -> list[Any]:

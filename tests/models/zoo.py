@@ -12,20 +12,28 @@ import numpy as np
 
 from research.maths.adversarial import GradientPenalty, Hinge, NonSaturating, Wasserstein
 from research.maths.bounds import ImportanceWeighted
+from research.maths.emissions import CategoricalEmission
 from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
+from research.models.autoregressive import Autoregressive
+from research.models.chow_liu import ChowLiu
+from research.models.circuit import HiddenChowLiu
 from research.models.gan import GAN
+from research.models.hmm import HMM
 from research.models.independent import Independent
 from research.models.language import LanguageModel
 from research.models.mixture import BernoulliMixture, GaussianMixture
 from research.models.ngram import NGram
+from research.models.rbm import RBM
 from research.models.vae import VAE
 from research.nets import dcgan
 from research.nets.attention import Transformer
+from research.nets.masked import MADE, NADE
 from research.nets.mlp import MLP
 from research.nets.recurrent import GRU
 from research.trainers.adversarial import AdversarialTrainer
-from research.trainers.em import EMTrainer
+from research.trainers.em import EMTrainer, StepwiseEMTrainer
 from research.trainers.gradient import GradientTrainer
+from research.trainers.optimisers import Sgd
 from research.types import Domain
 
 ROWS = 64
@@ -119,6 +127,19 @@ CASES: dict[str, Case] = {
     'gaussian_mixture_gradient': Case(GradientTrainer(model=GaussianMixture(components=2)), *real()),
     'bernoulli_mixture': Case(EMTrainer(model=BernoulliMixture(components=2)), *binary()),
     'bernoulli_mixture_gradient': Case(GradientTrainer(model=BernoulliMixture(components=2)), *binary()),
+    'chow_liu': Case(EMTrainer(model=ChowLiu(alpha=0.1)), *binary(), batch_size=ROWS),
+    'hidden_chow_liu': Case(EMTrainer(model=HiddenChowLiu(states=2)), *binary()),
+    'hidden_chow_liu_stepwise': Case(StepwiseEMTrainer(model=HiddenChowLiu(states=2)), *binary()),
+    'hidden_chow_liu_gradient': Case(GradientTrainer(model=HiddenChowLiu(states=2), learning_rate=0.03), *binary()),
+    'hmm': Case(EMTrainer(model=HMM(states=2, emission=CategoricalEmission(levels=3), context=1)), *tokens()),
+    'made': Case(GradientTrainer(model=Autoregressive(net=MADE(hidden=(8,))), learning_rate=0.03), *binary()),
+    'nade': Case(GradientTrainer(model=Autoregressive(net=NADE(hidden=8, chunk=2)), learning_rate=0.03), *binary()),
+    'rbm': Case(
+        GradientTrainer(
+            model=RBM(hidden=2, visible=3, chains=64, scale=0.3, sample_steps=100), learning_rate=0.3, optimiser=Sgd()
+        ),
+        *binary(),
+    ),
     'ngram': Case(EMTrainer(model=NGram(order=2, context=1, values=3)), *tokens(), batch_size=ROWS),
     'transformer': Case(
         GradientTrainer(
