@@ -136,12 +136,12 @@ def record(folder: Path, scored: Scored) -> None:
         os.fsync(file.fileno())
 
 
-def recall(folder: Path) -> Scored:
-    """What `record` wrote: the newest figure of each metric, and the nats behind the likelihood."""
+def recall(folder: Path, count: int | None = None) -> Scored:
+    """What `record` wrote first, so many figures (None: all), and the nats behind the likelihood."""
     found = records.read(folder)
-    newest = list(found.results.values())
-    results = [Result(r.metric, r.value, r.unit, r.kind, r.n or 0, r.split, dict(r.settings)) for r in newest]
-    likelihood = next((r for r in newest if r.unit.startswith('nats')), None)
+    lines = found.lines[:count]
+    results = [Result(r.metric, r.value, r.unit, r.kind, r.n or 0, r.split, dict(r.settings)) for r in lines]
+    likelihood = next((r for r in lines if r.unit.startswith('nats')), None)
     kept = cells.nats(found, likelihood) if likelihood else None
     return Scored(results, *kept) if kept else Scored(results)
 

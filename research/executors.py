@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from research import tasks
+from research.engine import loop
 from research.engine.logbook import Bar
 from research.types import BadInput, ranged
 
 TRIES = 4  # so many times a task is started before it is given up
 REFUSED = 2  # exit status of a task that cannot be done at all
+HELD = 77  # ... and of one that another process has in hand
 POLL, QUEUE_POLL = 0.2, 3.0
 PATIENCE = 10.0  # seconds for a job that has done its work to end
 
@@ -62,6 +64,12 @@ def run(executor: Executor, out: Path, indices: Sequence[int], quiet: bool = Fal
     return sum(compilations(out, index) for index in indices)
 
 
+def check(executor: Executor) -> None:
+    """Raises BadInput where its processes could not be started, before anything is touched."""
+    if executor.kind == 'slurm':
+        engine(executor, Path('.'), 'slurm')
+
+
 def compilations(out: Path, index: int) -> int:
     try:
         return int(json.loads((out / 'tasks' / f'{index}.json').read_text())['compilations'])
@@ -82,30 +90,36 @@ def local(executor: Executor, out: Path, left: list[int], bar: Bar) -> dict[int,
     """A pool of processes; {task: why} of those that could not be done."""
     running: dict[int, tuple[int, subprocess.Popen[bytes]]] = {}  # worker -> (task, process)
     tries, lost = dict.fromkeys(left, 0), {}
-    try:
-        while left or running:
-            for worker in set(range(executor.workers)) - set(running):
-                if left:
-                    index = left.pop(0)
-                    tries[index] += 1
-                    running[worker] = index, start(out, index, worker)
-            time.sleep(POLL)
-            for worker, (index, process) in list(running.items()):
-                code = process.poll()
-                if code is None:
-                    continue
-                del running[worker]
-                if code == 0:
-                    bar.move(1, f'task {index} done', None, 0.0)
-                elif code == REFUSED or tries[index] >= TRIES:
-                    lost[index] = last_line(log(out, index)) or f'exit status {code}'
-                else:
-                    left.append(index)
-    finally:
-        for _, process in running.values():
-            process.terminate()
-        for _, process in running.values():
-            process.wait()
+    with loop.signals() as received:
+        try:
+            while (left or running) and not received():
+                for worker in set(range(executor.workers)) - set(running):
+                    if left:
+                        index = left.pop(0)
+                        tries[index] += 1
+                        running[worker] = index, start(out, index, worker)
+                time.sleep(POLL)
+                for worker, (index, process) in list(running.items()):
+                    code = process.poll()
+                    if code is None:
+                        continue
+                    del running[worker]
+                    if code == 0:
+                        bar.move(1, f'task {index} done', None, 0.0)
+                    elif code == HELD:  # by a process of an earlier call, which will be done with it
+                        tries[index] -= 1
+                        left.append(index)
+                    elif code == REFUSED or tries[index] >= TRIES:
+                        lost[index] = last_line(log(out, index)) or f'exit status {code}'
+                    else:
+                        left.append(index)
+        finally:
+            for _, process in running.values():
+                process.terminate()  # which saves
+            for _, process in running.values():
+                process.wait()
+        if received():
+            raise loop.Interrupted(received())
     return lost
 
 
@@ -149,28 +163,31 @@ class Job:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def slurm(
-    executor: Executor, out: Path, indices: Sequence[int], bar: Bar, cluster: str | None = 'slurm'
-) -> dict[int, str]:
-    """One job array; tasks that were lost go out again in another. {task: why} of those that could not be done."""
+def engine(executor: Executor, out: Path, cluster: str | None) -> Any:
+    """submitit's executor. Raises BadInput where it is not installed, or refuses a parameter."""
     if importlib.util.find_spec('submitit') is None:
         raise BadInput("executor=slurm: needs the package submitit, which is not here; pip install 'submitit>=1.5'")
     import submitit
 
-    folder = out.resolve() / 'tasks' / 'slurm'
     try:
-        engine = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        engine.update_parameters(**dict(executor.slurm))
+        made = submitit.AutoExecutor(folder=out.resolve() / 'tasks' / 'slurm', cluster=cluster)
+        made.update_parameters(**dict(executor.slurm))
     except (RuntimeError, NameError, TypeError) as error:
         raise BadInput(f'executor=slurm: {" ".join(str(error).split())}') from None
     if cluster == 'slurm':
-        engine.update_parameters(
-            slurm_array_parallelism=executor.workers, slurm_additional_parameters={'requeue': True}
-        )
+        made.update_parameters(slurm_array_parallelism=executor.workers, slurm_additional_parameters={'requeue': True})
+    return made
+
+
+def slurm(
+    executor: Executor, out: Path, indices: Sequence[int], bar: Bar, cluster: str | None = 'slurm'
+) -> dict[int, str]:
+    """One job array; tasks that were lost go out again in another. {task: why} of those that could not be done."""
+    array = engine(executor, out, cluster)
     left, why = list(indices), {}
     for _ in range(TRIES):
-        with engine.batch():
-            jobs = {index: engine.submit(Job(str(out.resolve()), index)) for index in left}
+        with array.batch():
+            jobs = {index: array.submit(Job(str(out.resolve()), index)) for index in left}
         why = wait(jobs, out, bar, queued if cluster == 'slurm' else None)
         left = sorted(why)
         if not left:

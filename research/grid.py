@@ -73,8 +73,12 @@ def members(run: Any, grid: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -
 
 
 def describe(cell: Mapping[str, Any]) -> str:
-    """A cell's settings, each by the last name of its path."""
-    return ' '.join(f'{path.rpartition(".")[2]}={override.text(value)}' for path, value in cell.items()) or 'base'
+    """A cell's settings, each by the last name of its path, or the whole of it where two end alike."""
+    ends = [path.rpartition('.')[2] for path in cell]
+    names = [end if ends.count(end) == 1 else path for end, path in zip(ends, cell, strict=True)]
+    return (
+        ' '.join(f'{name}={override.text(value)}' for name, value in zip(names, cell.values(), strict=True)) or 'base'
+    )
 
 
 def groups(found: Sequence[Member], traceable: Callable[[Any], Iterable[str]]) -> list[list[Member]]:

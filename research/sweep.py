@@ -18,6 +18,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,15 @@ class Swept:
         """Their comparison, made once: with one seed each it takes a bootstrap for every pair."""
         return comparison.compare(self.cells()) if self.by_number else None
 
+    @property
+    def measure(self) -> str:
+        """What the cells are compared by, and its unit."""
+        scored = next((row.scored for row in self.rows if row.scored and row.scored.results), None)
+        return f'{scored.results[0].metric}, {scored.results[0].unit}' if scored else 'training loss'
+
     def text(self) -> str:
         """Cells with intervals over seeds, every pair with its test, and who failed."""
-        lines = [comparison.text(self.table)] if self.table else []
+        lines = [f'{self.measure}', comparison.text(self.table)] if self.table else []
         for row in self.rows:
             if row.status == 'failed':
                 lines.append(f'failed: {grids.describe(row.settings)} seed={row.seed}, NaN at {row.failed_at}')
@@ -102,11 +109,17 @@ def sweep(
 
     Raises BadInput, before anything is compiled, for a field, value or combination that does not fit.
     """
-    given = range(run.seed, run.seed + seeds) if isinstance(seeds, int) else seeds
+    if isinstance(seeds, int | np.integer):
+        seeds = range(run.seed, run.seed + int(seeds))
+    if not isinstance(seeds, Sequence | np.ndarray):
+        raise BadInput(f'seeds={seeds}: expected a whole number, or a sequence of them')
+    for name, count in (('members', members), ('samples', samples)):
+        if count is not None and count < 1:
+            raise BadInput(f'{name}={count}: expected at least 1')
     spec = Sweep(
         run=run,
-        grid={path: tuple(values) for path, values in grid.items()},
-        seeds=tuple(given),
+        grid={path: values_of(path, values) for path, values in grid.items()},
+        seeds=tuple(plain(seed) for seed in seeds),
         mode=mode,
         members=members,
         shared_batches=shared_batches,
@@ -118,6 +131,10 @@ def sweep(
     parts = lay_out(spec)
     if executor is not None and out is None:
         raise BadInput('executor: its processes meet in a folder; give out')
+    if resume and overwrite:
+        raise BadInput('resume and overwrite: one continues the folder, the other deletes it; expected one of them')
+    if executor is not None:
+        executors.check(executor)
     if out is not None:
         claim(spec, out, resume, overwrite)
     began = time.perf_counter()
@@ -132,14 +149,28 @@ def sweep(
     return swept
 
 
+def values_of(path: str, values: Any) -> tuple[Any, ...]:
+    """A field's values. Raises BadInput for what is not a sequence of them."""
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        raise BadInput(f'grid: {path}={values!r}; expected a sequence of values, such as ({values!r},)')
+    return tuple(plain(value) for value in values)
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar as Python's own number."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def here(spec: Sweep, parts: list[Task], out: Path | None, quiet: bool) -> list[tuple[list[Row], int]]:
     """All tasks in this process, under one bar."""
     bar = Bar('sweep', sum(tasks.steps(spec, task) for task in parts), quiet)
-    bar.start(0)
-    try:
-        return [tasks.run_task(spec, task, out, bar) for task in parts]
-    finally:
-        bar.close()
+    with nullcontext() if out is None else tasks.held(out, [task.number for task in parts]):
+        bar.start(0)
+        try:
+            joined = [own[0]._replace(members=[m for task in own for m in task.members]) for own in tasks.whole(parts)]
+            return [tasks.run_task(spec, task, out, bar) for task in joined]
+        finally:
+            bar.close()
 
 
 def groups(parts: list[Task]) -> int:
@@ -165,9 +196,18 @@ def claim(spec: Sweep, out: Path, resume: bool, overwrite: bool) -> None:
             if name not in ('members', 'data_dir') and old != json.loads(text).get(name):
                 raise BadInput(f'{out}: cannot resume, its {name} is another; choose another --out')
     if there and overwrite:
-        shutil.rmtree(out)
+        clear(out)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
+
+
+def clear(out: Path) -> None:
+    """Empty a sweep's folder, its SPEC last: killed in between, it still is one, and may be overwritten again."""
+    for path in sorted(out.iterdir(), key=lambda path: path.name == SPEC):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def gather(out: Path, compilations: int = 0, seconds: float = 0.0) -> Swept:

@@ -10,8 +10,10 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
+import itertools
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -96,7 +98,10 @@ def _tuples(value: Any) -> Any:
 
 
 def lay_out(spec: Sweep) -> list[Task]:
-    """The tasks of a sweep, the same in every process: a compilation group, cut by `members` where that is given."""
+    """The tasks of a sweep, the same in every process: a compilation group, cut by `members` where that is given.
+
+    One process that does them all joins those of a group again (`whole`), and has one compilation for them.
+    """
     if spec.mode not in ('vmap', 'map', 'loop'):
         raise BadInput(f'mode={spec.mode}: expected vmap, map or loop')
     if spec.shared_batches and spec.mode == 'loop':
@@ -110,6 +115,11 @@ def lay_out(spec: Sweep) -> list[Task]:
             Task(len(tasks) + i, number, group[at : at + size]) for i, at in enumerate(range(0, len(group), size))
         ]
     return tasks
+
+
+def whole(tasks: list[Task]) -> list[list[Task]]:
+    """The tasks by compilation group."""
+    return [list(own) for _, own in itertools.groupby(tasks, key=lambda task: task.group)]
 
 
 def check(spec: Sweep, group: list[Member]) -> None:
@@ -146,7 +156,7 @@ def run_task(spec: Sweep, task: Task, out: Path | None, bar: Bar) -> tuple[list[
     rows = [read_row(out, member) for member in task.members if member not in left] if out is not None else []
     if not left:
         return rows, 0
-    plan = planned(spec, left[0].run)[1]
+    plan = planned(spec, left[0].run)[1]._replace(seed=spec.seeds[0])  # whose batches are shared, whoever is left
     own = [_member(spec, member, plan, out) for member in left]
     group = Group(plan, own, spec.mode, spec.members, spec.shared_batches)
     at = 0
@@ -163,12 +173,20 @@ def _member(spec: Sweep, member: Member, plan: Plan, out: Path | None) -> engine
     if out is not None:
         folder = folder_of(out, member)
         folder.mkdir(parents=True, exist_ok=True)
-        card.write(folder, runs.describe(bound, plan, data, spec.config, spec.summary, overrides(member)))
+        card.write(folder, described(spec, member, bound, plan, data))
     return engine.Member(settings.numbers(bound.trainer), member.seed, folder)
 
 
 def overrides(member: Member) -> tuple[str, ...]:
     return tuple(f'{path}={override.text(value)}' for path, value in member.settings.items())
+
+
+def described(spec: Sweep, member: Member, bound: Run, plan: Plan, data: Data) -> dict[str, Any]:
+    """A member's card. Batches that are not its own seed's are one of its settings: no single run has them."""
+    found = runs.describe(bound, plan._replace(seed=member.seed), data, spec.config, spec.summary, overrides(member))
+    if spec.shared_batches:
+        found['values'] |= {'shared_batches': spec.seeds[0]}
+    return found
 
 
 def folder_of(out: Path, member: Member) -> Path:
@@ -180,17 +198,20 @@ def finish(spec: Sweep, member: Member, outcome: Outcome, plan: Plan, out: Path 
     data = _data(member.run.data, spec.data_dir)
     bound = override.bind(member.run, data.domain)
     folder, scored = None if out is None else folder_of(out, member), None
+    at = None if outcome.failed is None else f'epoch {outcome.failed[0] + 1}, step {outcome.failed[1]}'
     if outcome.failed is None:
         params = bound.trainer.params(outcome.state)
         scored = score(Fitted(bound, params, data.domain), data, spec.samples)
-        if folder is not None:
-            described = runs.describe(bound, plan, data, spec.config, spec.summary, overrides(member))
-            card.write(folder, described | {'parameters': runs.parameters(bound.trainer.model, params)})
+        if any(not math.isfinite(result.value) for result in scored.results):
+            scored, at = None, 'its score, which is not finite'
+        if folder is not None and scored is not None:
+            count = {'parameters': runs.parameters(bound.trainer.model, params)}
+            card.write(folder, described(spec, member, bound, plan, data) | count)
             (folder / 'results.jsonl').unlink(missing_ok=True)  # of a process that was killed right here
             record(folder, scored)
-    at = None if outcome.failed is None else f'epoch {outcome.failed[0] + 1}, step {outcome.failed[1]}'
     if folder is not None:
-        note = {'status': 'failed' if at else 'done', 'failed_at': at, 'metrics': outcome.metrics}
+        note: dict[str, Any] = {'status': 'failed' if at else 'done', 'failed_at': at, 'metrics': outcome.metrics}
+        note |= {'results': len(scored.results)} if scored is not None else {}
         write_atomically(folder / OUTCOME, json.dumps(note).encode())
     return _row(member, at, dict(outcome.metrics), scored, folder)
 
@@ -208,10 +229,10 @@ def score(fitted: Fitted, data: Data, samples: int | None) -> Scored:
 
 
 def read_row(out: Path, member: Member) -> Row:
-    """A member that is done, from its folder."""
+    """A member that is done, from its folder; what was scored there since plays no part."""
     folder = folder_of(out, member)
     note = json.loads((folder / OUTCOME).read_text())
-    scored = None if note['failed_at'] else recall(folder)
+    scored = None if note['failed_at'] else recall(folder, note.get('results'))
     return _row(member, note['failed_at'], note['metrics'], scored, folder)
 
 
@@ -224,7 +245,7 @@ def work(out: Path, index: int, quiet: bool = True) -> int:
     tasks = lay_out(spec)
     if not 0 <= index < len(tasks):
         raise BadInput(f'--task {index}: {out} has tasks 0 to {len(tasks) - 1}')
-    with held(out, index):
+    with held(out, [index]):
         bar = Bar(f'task {index}', steps(spec, tasks[index]), quiet)
         bar.start(0)
         try:
@@ -233,13 +254,19 @@ def work(out: Path, index: int, quiet: bool = True) -> int:
             bar.close()
 
 
+class Held(BadInput):
+    """Another process has a task in hand."""
+
+
 @contextlib.contextmanager
-def held(out: Path, index: int) -> Iterator[None]:
-    """The lock of a task; the system lets go of it when its process dies, however that happens."""
+def held(out: Path, indices: Iterable[int]) -> Iterator[None]:
+    """The locks of tasks; the system lets go of them when their process dies, however that happens. Raises Held."""
     (out / 'tasks').mkdir(exist_ok=True)
-    with (out / 'tasks' / f'{index}.lock').open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BadInput(f'{out}: task {index} is in the hands of another process') from None
+    with contextlib.ExitStack() as stack:
+        for index in indices:
+            file = stack.enter_context((out / 'tasks' / f'{index}.lock').open('w'))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Held(f'{out}: task {index} is in the hands of another process; wait for it, or end it') from None
         yield

@@ -160,8 +160,8 @@ class Conditional(Protocol):
     """The ability to work with a part of x. `observed` is bool [*shape], the same for the whole batch; what x holds where
     nothing is observed is ignored. log_prob(x) - log_marginal(x, observed) is the log-probability of the rest given it."""
 
-    def log_marginal(self, params: Params, x: Batch, observed: Array, /) -> Array: ...  # [batch] nats of what is observed
-    def conditional(self, params: Params, x: Batch, observed: Array, key: Key, /) -> Array: ...  # [batch, *shape], filled in
+    def log_marginal(self, params: Params, x: Batch, observed: Array, /) -> Array: ...  # [batch] nats
+    def conditional(self, params: Params, x: Batch, observed: Array, key: Key, /) -> Array: ...  # [batch, *shape]
 
 
 class Trainer(Protocol):

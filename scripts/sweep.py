@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from research.executors import Executor
 
 
+PREEMPTED = 75  # as engine.loop has it, which would import JAX
+
+
 def define_flags() -> None:
     """Flags are defined when run, not when imported: another script may have one of the same name."""
     flags.DEFINE_multi_string(
@@ -82,25 +85,29 @@ def main(argv: list[str]) -> int:
     run = override.apply(configs.build(argv[1]), options.set)
     out = Path(options.out or Path('runs') / f'sweep_{argv[1]}')
     try:
-        swept = sweep.sweep(
-            run,
-            axes,
-            options.seeds,
-            mode=options.mode,
-            members=options.members,
-            shared_batches=options.shared_batches,
-            samples=options.samples,
-            out=out,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            executor=executor(options.executor, options.workers, options.slurm),
-            config=argv[1],
-            summary=configs.summary(argv[1]),
-            data_dir=options.data_dir,
-        )
+        with cli.terminable():
+            swept = sweep.sweep(
+                run,
+                axes,
+                options.seeds,
+                mode=options.mode,
+                members=options.members,
+                shared_batches=options.shared_batches,
+                samples=options.samples,
+                out=out,
+                resume=options.resume,
+                overwrite=options.overwrite,
+                executor=executor(options.executor, options.workers, options.slurm),
+                config=argv[1],
+                summary=configs.summary(argv[1]),
+                data_dir=options.data_dir,
+            )
     except Interrupted as stop:
         print(f'{stop}. Continue with: {again(argv)}', flush=True)
         return stop.code
+    except cli.Terminated:  # while it compiles or scores: what is done is in the folder
+        print(f'stopped. Continue with: {again(argv)}', flush=True)
+        return PREEMPTED
     print(swept.text())
     print(
         f'{len(swept.rows)} members, {swept.groups} compilation group{"s" * (swept.groups != 1)}, '
@@ -127,12 +134,16 @@ def one_task(out: Path, index: int) -> int:
     """A part of a sweep, in a process that an executor has started."""
     from research import executors
     from research.engine.fit import Interrupted
+    from research.tasks import Held
 
     try:
         executors.do(str(out), index)
     except Interrupted as stop:
         print(stop, flush=True)
         return stop.code
+    except Held as busy:
+        print(busy, flush=True)
+        return executors.HELD
     return 0
 
 

@@ -114,7 +114,7 @@ def test_submitit_sends_a_lost_task_out_again(alone: Path, tmp_path: Path) -> No
 
 
 def test_a_task_is_in_one_pair_of_hands(alone: Path) -> None:
-    with tasks.held(alone, 1), pytest.raises(BadInput, match='task 1 is in the hands of another process'):
+    with tasks.held(alone, [1]), pytest.raises(BadInput, match='task 1 is in the hands of another process'):
         tasks.work(alone, 1)
     assert tasks.work(alone, 1) == 0  # all its members are done
 

@@ -29,6 +29,10 @@ class Place(NamedTuple):
     step: int
 
 
+class Unreadable(BadInput):
+    """No checkpoint can be read."""
+
+
 class Checkpoints:
     """The checkpoints of one run folder. What is saved is one pytree and the place it was reached at.
 
@@ -102,17 +106,19 @@ class Checkpoints:
         """Those that were due, and not saved in passing."""
         return [step for step in self.steps() if step not in self._passing]
 
-    def restore(self, template: Any, at_most: int | None = None) -> tuple[Any, Place, list[str], dict[str, Any]]:
+    def restore(
+        self, template: Any, at_most: int | None = None, exactly: int | None = None
+    ) -> tuple[Any, Place, list[str], dict[str, Any]]:
         """The newest readable checkpoint, its place, a sentence for each that could not be read, and its notes.
 
-        `template` has the shapes and types of what was saved; with `at_most`, none of a later step is read. Raises
-        BadInput where none can be read, or where a later version of this program wrote one: passing over what is whole
-        would throw it away.
+        `template` has the shapes and types of what was saved; with `at_most`, none of a later step is read; with `exactly`,
+        none but that one. Raises Unreadable where none can be read, BadInput where a later version of this program wrote
+        one: passing over what is whole would throw it away.
         """
         self.finish()
         lost: list[str] = []
         for step in reversed(self.steps()):
-            if at_most is not None and step > at_most:
+            if (at_most is not None and step > at_most) or exactly not in (None, step):
                 continue
             try:
                 reason = damage(self.folder / str(step))
@@ -124,7 +130,7 @@ class Checkpoints:
             except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
             lost.append(f'checkpoint {step} cannot be read ({reason})')
-        raise BadInput(f'{self.folder}: no checkpoint can be read; {"; ".join(lost) or "there is none"}')
+        raise Unreadable(f'{self.folder}: no checkpoint can be read; {"; ".join(lost) or "there is none"}')
 
     def _read(self, step: int, template: Any) -> tuple[Any, Place, dict[str, Any]]:
         """What was saved under `step`; first of all its format, for by it the rest is read."""
@@ -138,14 +144,17 @@ class Checkpoints:
         found = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(template)))
         return found.state, Place(meta['epoch'], meta['step']), meta.get('notes', {})
 
+    def delete(self, step: int) -> None:
+        self._manager.delete(step)
+        self._values.pop(step, None)
+        self._passing.discard(step)
+
     def forget(self, after: int) -> None:
         """Delete the checkpoints numbered above `after`, damaged or of a course that is given up, and what killed saves left."""
         self.finish()
         for step in self.steps():
             if step > after:
-                self._manager.delete(step)
-                self._values.pop(step, None)
-                self._passing.discard(step)
+                self.delete(step)
         if first_process():
             for left in self.folder.glob('*.orbax-checkpoint-tmp'):
                 shutil.rmtree(left, ignore_errors=True)

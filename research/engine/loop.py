@@ -33,8 +33,8 @@ PREEMPTED = (
 class Interrupted(Exception):
     """Ctrl-C or SIGTERM: the run was saved. `code` is the exit status."""
 
-    def __init__(self, signal_number: int, place: Place):
-        super().__init__(f'stopped after epoch {place.epoch}, step {place.step}; saved')
+    def __init__(self, signal_number: int, place: Place | None = None):
+        super().__init__(f'stopped after epoch {place.epoch}, step {place.step}; saved' if place else 'stopped; saved')
         self.code = PREEMPTED if signal_number == signal.SIGTERM else 128 + signal_number
 
 

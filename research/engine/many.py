@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from research.engine import mesh as meshes
-from research.engine.checkpoint import Checkpoints, Place, first_process
+from research.engine.checkpoint import Checkpoints, Place, Unreadable, first_process
 from research.engine.epoch import Progress
-from research.engine.logbook import Bar, Logbook
+from research.engine.logbook import Bar, Logbook, rows
 from research.engine.loop import Loop, Piece
 from research.engine.numbers import Numbers
 from research.engine.plan import Plan
@@ -24,6 +24,7 @@ from research.engine.program import Setting
 if TYPE_CHECKING:
     from research.engine.members import Group
 
+PACE = ('seconds', 'examples_per_second')  # what a clock says, in the log
 Ask = Callable[[Callable[[], Any]], Any]  # do this, and give me what it gives
 
 
@@ -48,12 +49,24 @@ class Desk:
 
     def __init__(self) -> None:
         self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._closed = False
 
     def ask(self, function: Callable[[], Any]) -> Any:
         """`function()`, done by who serves; called from a thread."""
         answer: Future[Any] = Future()
         self._asked.put((answer, function))
-        return answer.result()
+        while True:  # who serves may be gone: a second Ctrl-C
+            try:
+                return answer.result(timeout=0.2)
+            except TimeoutError:
+                if answer.done():
+                    return answer.result()
+                if self._closed:
+                    raise KeyboardInterrupt from None
+
+    def close(self) -> None:
+        """Nobody serves any more."""
+        self._closed = True
 
     def serve(self, until: list[Future[Any]]) -> None:
         """Answer until all these are done."""
@@ -87,9 +100,8 @@ class Many:
 
     def begin(self, group: Group, setting: Setting, resume: bool) -> tuple[Progress, Place]:
         progress, place = meshes.place_state(group.program.init(setting, group.sample), group.mesh, True), Place(0, 0)
-        common = self.ask(self.common) if resume else None
-        if common is not None:
-            progress, place = self.ask(partial(self.restore, progress, common))
+        if resume:
+            progress, place = self.ask(partial(self.restore, progress))
         for i, member in enumerate(self.members):
             if member.folder is not None and first_process():
                 self.logbooks[i] = Logbook(member.folder, place.epoch, tensorboard=False)
@@ -105,21 +117,43 @@ class Many:
             steps = own if steps is None else steps & own
         return max(steps) if steps else None
 
-    def restore(self, like: Progress, step: int) -> tuple[Progress, Place]:
+    def restore(self, like: Progress) -> tuple[Progress, Place]:
+        """The state at the newest step of which every member has a checkpoint that can be read; `like` where there is none."""
         template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), like)
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         template = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=here), template)
-        states, place = [], Place(0, 0)
-        for i in range(len(self.members)):
-            state, place, _, notes = self.open(i).restore(template, at_most=step)
-            if notes.get('failed'):
-                self.failed[i] = tuple(notes['failed'])
+        found: list[Any] = []
+        step = self.common()
+        while step is not None and not found:
+            found = self.read(template, step)
+            if not found:  # one is damaged: all go back to what is left
+                step = self.common()
+        if step is None:
+            for i, member in enumerate(self.members):
+                if member.folder is not None and (member.folder / 'checkpoints').is_dir():
+                    self.open(i).forget(-1)
+            return like, Place(0, 0)
+        states, place = [state for state, _, _, _ in found], found[0][1]
+        for i, (_, _, _, notes) in enumerate(found):
+            self.failed |= {i: tuple(notes['failed'])} if notes.get('failed') else {}
+            self.metrics[i] = logged(self.members[i].folder, place.epoch)
             self.open(i).forget(step)
-            states.append(state)
         count = jax.tree.leaves(like)[0].shape[0]
         states += [states[0]] * (count - len(states))
         stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
         return jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), stacked, like), place
+
+    def read(self, template: Any, step: int) -> list[Any]:
+        """Every member's checkpoint of this step; none where a damaged one is in the way, which is then deleted."""
+        found = []
+        for i in range(len(self.members)):
+            try:
+                found.append(self.open(i).restore(template, exactly=step))
+            except Unreadable as error:
+                print(f'{error}; all members of its call go on from the step before', flush=True)
+                self.open(i).delete(step)
+                return []
+        return found
 
     # what the loop reports
 
@@ -200,3 +234,11 @@ class Many:
         for book in self.books:
             if book is not None:
                 book.close()
+
+
+def logged(folder: Path | None, epoch: int) -> dict[str, float]:
+    """The metrics of this epoch in a member's log, for a member that is trained to its end already."""
+    line: dict[str, Any] = (
+        next((row for row in reversed(rows(folder)) if row['epoch'] == epoch), {}) if folder is not None else {}
+    )
+    return {name: value for name, value in line.items() if isinstance(value, float) and name not in PACE}

@@ -22,7 +22,7 @@ from research.engine import numbers as settings
 from research.engine import plan as plans
 from research.engine.logbook import Bar, rows
 from research.engine.loop import Loop
-from research.engine.many import Ask, Desk, Many, Member, Outcome, at_once
+from research.engine.many import Ask, Desk, Many, Member, Outcome, at_once, logged
 from research.engine.plan import Plan
 from research.engine.program import Members, Program, Setting
 
@@ -148,7 +148,11 @@ class Group:
             desk = Desk()
             with loops.signals() as received, ThreadPoolExecutor(len(wave)) as pool:  # a thread hears no signals
                 done = [pool.submit(self.train, call, bar, resume, received, desk.ask) for call in wave]
-                desk.serve(done)
+                try:
+                    desk.serve(done)
+                except BaseException:
+                    desk.close()
+                    raise
             yield from (future.result() for future in done)
 
     def train(
@@ -181,8 +185,7 @@ class Group:
             failed = (error.place.epoch, error.place.step + 1)
         bar.move(plan.epochs * plan.steps, '', None, 0.0)
         lines = rows(member.folder) if member.folder else []
-        logged = {k: v for k, v in lines[-1].items() if isinstance(v, float)} if lines else {}
-        return Outcome(state, logged, failed)
+        return Outcome(state, logged(member.folder, lines[-1]['epoch']) if lines else {}, failed)
 
 
 def abstract(tree: Any) -> Any:
