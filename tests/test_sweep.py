@@ -7,6 +7,7 @@ import functools
 import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from research import sweep as sweeps
-from research.engine import fit, loop, members, numbers, override
+from research.engine import fit, loop, many, members, numbers, override
 from research.engine import mesh as meshes
 from research.engine import plan as plans
 from research.engine.logbook import Bar
@@ -224,6 +225,49 @@ def test_a_sweep_goes_on_where_it_was(folder: Path, tmp_path: Path, monkeypatch:
         assert len(lines(out / 'members' / name / 'results.jsonl')) == 2
 
 
+def test_a_damaged_checkpoint_takes_all_members_of_its_call_back_together(folder: Path, tmp_path: Path) -> None:
+    """One flipped bit in the last checkpoint of the second member: both go on from the one before, to the same bits."""
+    out = tmp_path / 'out'
+    shutil.copytree(folder, out)
+    for name in ('0000', '0001', '0002', '0003'):
+        (out / 'members' / name / sweeps.OUTCOME).unlink()
+    for name in ('0001', '0003'):
+        last = max((out / 'members' / name / 'checkpoints').iterdir(), key=lambda p: int(p.name))
+        part = max((path for path in (last / 'state').rglob('*') if path.is_file()), key=lambda p: p.stat().st_size)
+        content = bytearray(part.read_bytes())
+        content[len(content) // 2] ^= 1
+        part.write_bytes(content)
+    spec = sweeps.read(out)
+    swept = sweeps.sweep(
+        spec.run, spec.grid, spec.seeds, mode='map', out=out, resume=True, quiet=True, config='vae_digits'
+    )
+    assert [r.scored.results[0].value for r in swept.rows if r.scored] == [
+        r.scored.results[0].value for r in sweeps.gather(folder).rows if r.scored
+    ]
+    for name in ('0000', '0001'):
+        logs = [lines(home / 'members' / name / 'metrics.jsonl') for home in (out, folder)]
+        assert [[row['loss'] for row in log] for log in logs[:1]] == [[row['loss'] for row in log] for log in logs[1:]]
+
+
+def test_a_desk_that_is_closed_lets_its_threads_go() -> None:
+    desk = many.Desk()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(desk.ask, lambda: 1)
+        desk.close()
+        with pytest.raises(KeyboardInterrupt):
+            waiting.result(timeout=10)
+
+
+def test_what_others_score_in_a_member_plays_no_part(folder: Path, tmp_path: Path) -> None:
+    from research import run as runs
+
+    out = tmp_path / 'out'
+    shutil.copytree(folder, out)
+    before = [row.scored.results for row in sweeps.gather(out).rows if row.scored]
+    runs.evaluate_folder(out / 'members' / '0000', 7, 'test', None)
+    assert [row.scored.results for row in sweeps.gather(out).rows if row.scored] == before
+
+
 def test_a_member_that_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / 'out')
     (tmp_path / 'out' / 'members' / '0002' / sweeps.OUTCOME).unlink()
@@ -259,6 +303,9 @@ def test_failed_members_are_told_of_and_left_out_of_their_cell(tmp_path: Path) -
         ({}, (3, 3), {}, 'one stands twice'),
         ({'batch_size': (100, 5000)}, 1, {}, 'batch_size=5000: the data have 1400 training examples'),
         ({'trainer.model.encoder': ('MLP',)}, 1, {}, 'this field holds a part of the model'),
+        ({}, 1, {'resume': True, 'overwrite': True}, 'resume and overwrite: one continues the folder'),
+        ({}, 1, {'members': 0}, 'members=0: expected at least 1'),
+        ({'trainer.model.beta': 2.0}, 1, {}, 'grid: trainer.model.beta=2.0; expected a sequence'),
         ({}, 2, {'mode': 'loop', 'shared_batches': True}, 'shared_batches: members share them within one program'),
     ],
 )

@@ -177,3 +177,21 @@ def test_a_chain_of_ties() -> None:
     """0 ties with 1, 1 with 2, but 0 beats 2; 3 is beaten by all."""
     assert ranks(4, [(0, 2), (0, 3), (1, 3), (2, 3)]) == [1, 1, 2, 4]
     assert ranks(2, []) == [1, 1]
+
+
+def test_a_score_that_is_not_finite_is_not_tested_and_wins_nothing() -> None:
+    rng = np.random.default_rng(0)
+    fine, bad = rng.normal(size=(1, 50)), rng.normal(size=(1, 50))
+    bad[0, 3] = np.inf
+    assert statistics.difference(fine, bad).p is None
+    assert statistics.difference(np.repeat(fine, 3, axis=0), np.repeat(bad, 3, axis=0)).p is None
+    assert statistics.permutation([1.0, 2.0], [np.inf, 3.0]).p is None
+
+
+def test_far_apart_fits_differ_among_many_pairs() -> None:
+    """Beyond the last of 9999 resamples p goes on falling: Holm over 276 pairs would else call a gap of 10 sd a tie."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(1, 200))
+    found = statistics.difference(a, a + 10 + rng.normal(size=(1, 200)))
+    assert found.p is not None
+    assert found.p * 276 < 0.001
