@@ -119,7 +119,7 @@ def test_degenerate_data_are_defined(x: np.ndarray) -> None:
     assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-5)
     assert sorted(np.asarray(params['order']).tolist()) == list(range(x.shape[1]))
     one = np.exp(log_p)[states(x.shape[1])[:, -1] == 1].sum()
-    assert one == pytest.approx((x[:, -1].sum() + 2) / (len(x) + 4), abs=0.2)
+    assert one == pytest.approx((x[:, -1].sum() + 2) / (len(x) + 4), abs=1e-5)
 
 
 def test_other_data_are_refused() -> None:
