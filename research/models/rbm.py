@@ -13,6 +13,7 @@ log Z is exact where the smaller side has at most `EXACT` units, by a sum over i
 importance sampling (Neal 2001; Salakhutdinov & Murray 2008) from the model of the data's base rates, whose Z is known, along
 energies that mix base and model. E[Z estimate] = Z, so by Jensen's inequality log Z comes out too low rather than too high,
 and log p(x) too high: such a score is an estimate, not a bound, and says so. Every batch that is scored runs its own AIS.
+Few steps flatter: 500 hidden units on MNIST had log Z = 474.4 by 1000 steps, 477.9 by 10000 and 478.7 by 60000.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ class RBM:
     steps: int = ranged(1, at_least=1)
     scale: float = ranged(0.01, above=0)  # standard deviation of the weights at the start
     sample_steps: int = ranged(1000, at_least=1)  # of Gibbs sampling, from the chains, for each sample
-    ais_runs: int = ranged(100, at_least=1)
-    ais_steps: int = ranged(1000, at_least=1)
+    ais_runs: int = ranged(20, at_least=1)  # of each batch that is scored
+    ais_steps: int = ranged(10_000, at_least=1)
 
     network: ClassVar[bool] = True  # of stochastic units; trained by sampling, not by backpropagation
 

@@ -105,7 +105,7 @@ class NADE(nn.Module, kw_only=True):
     hidden: int = ranged(500, at_least=1)
     activation: Literal['sigmoid', 'tanh', 'relu'] = 'sigmoid'
     order_seed: int | None = ranged(None, at_least=0, optional=True)
-    chunk: int = ranged(8, at_least=1)
+    chunk: int = ranged(4, at_least=1)
 
     @nn.compact
     def __call__(self, x: Array, shape: tuple[int, ...], train: bool = False) -> Array:
