@@ -17,12 +17,17 @@ from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogist
 from research.models.autoregressive import Autoregressive
 from research.models.chow_liu import ChowLiu
 from research.models.circuit import HiddenChowLiu
+from research.models.factor_analysers import FactorAnalysers
 from research.models.gan import GAN
+from research.models.histogram import Histogram
 from research.models.hmm import HMM
 from research.models.independent import Independent
+from research.models.kernel_density import KernelDensity
 from research.models.language import LanguageModel
-from research.models.mixture import BernoulliMixture, GaussianMixture
+from research.models.mixture import BernoulliMixture, CategoricalMixture, GaussianMixture
+from research.models.nearest_copy import NearestCopy
 from research.models.ngram import NGram
+from research.models.ppca import PPCA
 from research.models.rbm import RBM
 from research.models.vae import VAE
 from research.nets import dcgan
@@ -125,6 +130,28 @@ CASES: dict[str, Case] = {
     'independent_gaussian': Case(EMTrainer(model=Independent(likelihood=Gaussian())), *real()),
     'gaussian_mixture': Case(EMTrainer(model=GaussianMixture(components=2, variance_floor=1e-2)), *real()),
     'gaussian_mixture_gradient': Case(GradientTrainer(model=GaussianMixture(components=2)), *real()),
+    'gaussian_mixture_spherical': Case(
+        EMTrainer(model=GaussianMixture(components=2, covariance='spherical', variance_floor=1e-2)), *real()
+    ),
+    'gaussian_mixture_tied': Case(
+        EMTrainer(model=GaussianMixture(components=2, covariance='tied', start='k-means++', variance_floor=1e-2)),
+        *real(),
+    ),
+    'gaussian_mixture_full': Case(
+        EMTrainer(model=GaussianMixture(components=2, covariance='full', variance_floor=1e-2)), *real()
+    ),
+    'gaussian_mixture_full_gradient': Case(
+        GradientTrainer(model=GaussianMixture(components=2, covariance='full')), *real()
+    ),
+    'categorical_mixture': Case(EMTrainer(model=CategoricalMixture(components=2, values=3)), *integer()),
+    'factor_analysers': Case(EMTrainer(model=FactorAnalysers(components=2, factors=1)), *real()),
+    'factor_analysers_gradient': Case(
+        GradientTrainer(model=FactorAnalysers(components=2, factors=1, noise='diagonal')), *real()
+    ),
+    'ppca': Case(EMTrainer(model=PPCA(factors=1)), *real()),
+    'kernel_density': Case(EMTrainer(model=KernelDensity(bandwidths=(0.3, 0.1), block=10)), *real(), batch_size=ROWS),
+    'histogram': Case(EMTrainer(model=Histogram(bins=4)), *images()),
+    'nearest_copy': Case(EMTrainer(model=NearestCopy()), *real(), batch_size=ROWS),
     'bernoulli_mixture': Case(EMTrainer(model=BernoulliMixture(components=2)), *binary()),
     'bernoulli_mixture_gradient': Case(GradientTrainer(model=BernoulliMixture(components=2)), *binary()),
     'chow_liu': Case(EMTrainer(model=ChowLiu(alpha=0.1)), *binary(), batch_size=ROWS),
