@@ -51,6 +51,12 @@ DOMAINS: dict[str, tuple[Entry, ...]] = {
     ),
     'python_reference': (Entry('ngram_python', seeded=False), Entry('transformer_python')),
     'tiny_shakespeare': (Entry('ngram_shakespeare', seeded=False), Entry('transformer_shakespeare')),
+    'nltcs': (
+        Entry('chow_liu_nltcs', seeded=False),
+        Entry('hclt_nltcs'),
+        Entry('made_binary'),
+        Entry('vae_binary'),
+    ),
 }
 EMBEDDED = ('digits', 'python_reference')  # what comes with the installation
 TITLE = 'Is generative AI a neural network?'

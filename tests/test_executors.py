@@ -8,7 +8,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from research import executors, tasks
 from research import sweep as sweeps
-from research.engine import override
+from research.engine import loop, override
 from research.engine.logbook import Bar
 from research.executors import Executor
 from research.run import Run
@@ -134,6 +135,37 @@ def test_a_task_that_cannot_be_done_is_not_tried_again(
     with pytest.raises(BadInput, match=r'2 of 2 tasks could not be done \(task 0: data=mnist: not here'):
         executors.run(Executor(workers=2), tmp_path, [0, 1], quiet=True)
     assert sorted(started) == [0, *[1] * executors.TRIES]
+
+
+def test_a_pool_that_is_told_to_stop_ends_its_processes(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM between two looks: the processes get it too and are waited for, the exit status is that of a preemption."""
+    started = []
+
+    def sleep(out: Path, index: int, worker: int) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(['sleep', '60']))
+        return started[-1]
+
+    @contextmanager
+    def told() -> Iterator[Callable[[], int]]:
+        yield lambda: signal.SIGTERM if started else 0
+
+    monkeypatch.setattr(executors, 'start', sleep)
+    monkeypatch.setattr(loop, 'signals', told)
+    with pytest.raises(loop.Interrupted) as stop:
+        executors.run(Executor(workers=2), tmp_path, [0, 1, 2], quiet=True)
+    assert stop.value.code == loop.PREEMPTED
+    assert [process.returncode for process in started] == [-signal.SIGTERM] * 2
+
+
+def test_a_sweep_in_one_process_takes_no_task_that_another_has(alone: Path) -> None:
+    spec = sweeps.read(alone)
+    with tasks.held(alone, [1]), pytest.raises(tasks.Held, match='task 1 is in the hands of another process'):
+        sweeps.sweep(
+            spec.run, spec.grid, spec.seeds, mode=spec.mode, members=spec.members, out=alone, resume=True,
+            samples=spec.samples, config=spec.config, summary=spec.summary, quiet=True,
+        )  # fmt: skip
 
 
 def test_without_submitit_the_user_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class Bfloat16:
         mutable: Any = False,
         rngs: Any = None,
     ) -> Any:
+        """The net's answer in float32; collections that are carried, such as batch statistics, stay as they are."""
         carried = {name: value for name, value in params.items() if name in MUTABLE}
         trained = {name: to(value, jnp.bfloat16) for name, value in params.items() if name not in MUTABLE}
         net: Any = self.net  # linen's own apply takes more than the protocol says

@@ -117,6 +117,7 @@ class Recorder:
     def evaluate(
         self, jaxpr: Jaxpr, constants: Sequence[Any], arguments: list[tuple[Any, int]], within: tuple[JaxprEqn, ...]
     ) -> list[tuple[Any, int]]:
+        """What a jaxpr makes of these arguments, with calls opened; every value is noted on the way."""
         values: dict[Any, tuple[Any, int]] = {}
 
         def read(atom: Any) -> tuple[Any, int]:
@@ -138,6 +139,7 @@ class Recorder:
     def apply(
         self, equation: JaxprEqn, taken: list[tuple[Any, int]], within: tuple[JaxprEqn, ...]
     ) -> list[tuple[Any, int]]:
+        """What one operation makes; it and its results go on the tape."""
         primitive, arrays = equation.primitive, [a for a, _ in taken]
         if primitive.name == 'select_n':
             taken = self.chosen(equation, taken, within)

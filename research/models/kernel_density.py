@@ -43,6 +43,7 @@ class KernelDensity:
         return {'examples': flat(x)}, {}
 
     def solve(self, params: Params, statistics: Params) -> Params:
+        """The examples, and the bandwidth under which each is most probable given all the others."""
         examples = statistics['examples']
         choices = jnp.array(self.bandwidths)
         origin = examples.mean(axis=0)

@@ -56,6 +56,7 @@ class PPCA:
         return {'count': jnp.float32(x.shape[0]), 'sum': x.sum(axis=0), 'outer': product(x.T, x)}, {}
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:
+        """The maximum of the likelihood: loadings along the first eigenvectors, noise the mean of the other eigenvalues."""
         mean = statistics['sum'] / statistics['count']
         values, vectors = jnp.linalg.eigh(statistics['outer'] / statistics['count'] - jnp.outer(mean, mean))
         dims = values.size
