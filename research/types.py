@@ -57,7 +57,7 @@ class Domain:
     shape     of one example, without the batch axis; for tokens [context + length]
     values    how many values an integer, token or quantised pixel may take; 0 where it does not apply
     unit      what one likelihood is of: 'example', 'time step' or 'character'
-    context   tokens only: leading positions that are given and not scored
+    context   of a sequence: leading positions that are given and not scored
     cell      volume in data space of one grey level of one pixel, for densities of dequantised data: adding
               `dims * log(cell)` to a log-density makes it comparable with the log-probability of the grey levels
     modality  'image', 'text', 'music' or 'points': how a sample is shown
@@ -181,3 +181,10 @@ class Trainer(Protocol):
     def step(self, state: Any, x: Batch, key: Key) -> tuple[Any, Metrics]: ...
     def end_epoch(self, state: Any) -> tuple[Any, Metrics]: ...
     def params(self, state: Any) -> Params: ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A trainer that knows when more epochs would change nothing: training then ends before its last epoch."""
+
+    def finished(self, state: Any, /) -> Array: ...  # scalar bool

@@ -130,7 +130,9 @@ class Loop:
         """All epochs from `place` on; the progress after the last. In a thread, `received` is the main thread's."""
         plan = self.plan
         with signals() if received is None else nullcontext(received) as received:
-            for epoch in range(place.epoch, plan.epochs):
+            whole = place.step == 0 and place.epoch > 0
+            over = plan.epochs if whole and self.program.finished(progress) else place.epoch
+            for epoch in range(over, plan.epochs):
                 begun = time.perf_counter()
                 first = place.step if epoch == place.epoch else 0
                 progress = self.train(progress, epoch, first, received)
@@ -139,9 +141,11 @@ class Loop:
                 seconds = time.perf_counter() - begun
                 means = self.keeper.ended(progress, extra, epoch, plan.steps - first, seconds)
                 progress = after
-                last = epoch + 1 == plan.epochs
+                last = epoch + 1 == plan.epochs or self.program.finished(progress)
                 if last or (plan.checkpoint_every and (epoch + 1) % plan.checkpoint_every == 0):
                     self.keeper.save(progress, Place(epoch + 1, 0), means)
+                if last:
+                    break
             self.keeper.settle()  # likewise: a signal in the last piece or the last save leaves a finished run
         return progress
 

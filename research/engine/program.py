@@ -23,7 +23,7 @@ from research.engine import plan as plans
 from research.engine.epoch import Course, Progress
 from research.engine.numbers import Numbers
 from research.engine.plan import Plan
-from research.types import Array, Batch, Metrics
+from research.types import Array, Batch, Finishing, Metrics
 
 _NONE: Any = None  # a part of a course that stands in the other half
 
@@ -105,6 +105,14 @@ class Program:
             return Progress(self._hold_state(state), zero, before.bad_step), extra, finite(state)
 
         return self._each(end, (setting, progress))
+
+    def finished(self, progress: Progress) -> bool:
+        """Whether the trainer says that more epochs would change nothing; of members, that it says so of all."""
+        trainer = self.plan.trainer
+        if not isinstance(trainer, Finishing):
+            return False
+        asked = trainer.finished if self.members is None else jax.vmap(trainer.finished)
+        return bool(meshes.local(asked(progress.state)).all())
 
     def _hold(self, progress: Progress) -> Progress:
         return progress._replace(state=self._hold_state(progress.state))

@@ -63,9 +63,9 @@ def stepwise(domain: Domain) -> bool:
 
 
 def units(x: Batch, domain: Domain) -> np.ndarray:
-    """How many scored units each example holds: characters of a window, time steps of a piece, else 1."""
+    """How many scored units each example holds: characters of a window, time steps of a piece after what is given, else 1."""
     if domain.kind == 'tokens':
         return (np.asarray(x)[:, domain.context :] >= 0).sum(axis=1)
     if stepwise(domain):
-        return (np.asarray(x) >= 0).any(axis=2).sum(axis=1)
+        return (np.asarray(x)[:, domain.context :] >= 0).any(axis=2).sum(axis=1)
     return np.ones(len(x), np.int64)

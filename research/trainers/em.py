@@ -1,18 +1,20 @@
 """Fit by sufficient statistics: add them up over an epoch, then solve. Dempster, Laird & Rubin 1977.
 
-One epoch is one iteration of EM; counting and closed forms are its one-pass case. No learning rate, no gradient.
+One epoch is one iteration of EM; counting and closed forms are its one-pass case. No learning rate, no gradient. It climbs to a
+local optimum, so it may start from several places, and it may stop where an epoch has no more to give.
 Or solve after every batch, from a moving average of the statistics: stepwise EM.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from research.types import Batch, Expectable, Key, Metrics, Params, ranged
+from research.types import Array, Batch, Expectable, Key, Metrics, Params, ranged
 
 
 class Expectation(NamedTuple):
@@ -20,32 +22,91 @@ class Expectation(NamedTuple):
     statistics: Params  # summed over the batches of this epoch so far
 
 
+class Climb(NamedTuple):
+    """EM from several starts side by side, [restarts] of everything."""
+
+    expectation: Expectation
+    total: Array  # the steps' losses of this epoch, added up
+    steps: Array  # of this epoch, so far
+    previous: Array  # the loss of the epoch before; the largest number there is before the first
+    done: Array  # whether it has converged: its parameters stay as they are
+
+
 @dataclass(frozen=True, kw_only=True)
 class EMTrainer:
+    """`tolerance`: training ends where an epoch lowers the loss (nats per example, before its M step) by less; None: after
+    all its epochs. `restarts`: from so many starts, side by side; what is used is the one of least loss."""
+
     model: Expectable
+    tolerance: float | None = ranged(None, above=0, optional=True)
+    restarts: int = ranged(1, at_least=1)
 
     whole_epochs: ClassVar[bool] = True  # what an epoch leaves out, EM would not have seen
 
     parts: ClassVar[int] = 1  # into how many a step cuts its batch
 
-    def init(self, key: Key, x: Batch) -> Expectation:
+    @property
+    def plain(self) -> bool:
+        return self.restarts == 1 and self.tolerance is None
+
+    def init(self, key: Key, x: Batch) -> Expectation | Climb:
+        if self.plain:
+            return self.begin(key, x)
+        each = jax.vmap(self.begin, in_axes=(0, None))(jax.random.split(key, self.restarts), x)
+        zero = jnp.zeros(self.restarts)
+        return Climb(each, zero, jnp.float32(0), zero + jnp.finfo(jnp.float32).max, zero > 0)
+
+    def begin(self, key: Key, x: Batch) -> Expectation:
         params = self.model.init(key, x)
-        return Expectation(params, self.zero(params, x))
-
-    def zero(self, params: Params, x: Batch) -> Params:
         statistics = jax.eval_shape(lambda params, x: self.model.statistics(params, x)[0], params, x)
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), statistics)
+        return Expectation(params, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), statistics))
 
-    def step(self, state: Expectation, x: Batch, key: Key) -> tuple[Expectation, Metrics]:
+    def step(self, state: Expectation | Climb, x: Batch, key: Key) -> tuple[Expectation | Climb, Metrics]:
+        if isinstance(state, Expectation):
+            return self.add(state, x)
+        each, metrics = jax.vmap(self.add, in_axes=(0, None))(state.expectation, x)
+        loss = metrics.get('loss', jnp.zeros(self.restarts))
+        state = state._replace(expectation=each, total=state.total + loss, steps=state.steps + 1)
+        return state, jax.tree.map(lambda each: each[best(state)], metrics)
+
+    def add(self, state: Expectation, x: Batch) -> tuple[Expectation, Metrics]:
         statistics, metrics = self.model.statistics(state.params, x)
         return state._replace(statistics=jax.tree.map(jnp.add, state.statistics, statistics)), metrics
 
-    def end_epoch(self, state: Expectation) -> tuple[Expectation, Metrics]:
-        params = self.model.solve(state.params, state.statistics)
-        return Expectation(params, jax.tree.map(jnp.zeros_like, state.statistics)), {}
+    def end_epoch(self, state: Expectation | Climb) -> tuple[Expectation | Climb, Metrics]:
+        if isinstance(state, Expectation):
+            return self.solve(state), {}
+        loss, done = state.total / state.steps, state.done
+        solved = jax.vmap(self.solve)(state.expectation)
+        kept = jax.tree.map(partial(chosen, done), state.expectation.params, solved.params)
+        if self.tolerance is not None:
+            done = done | (state.previous - loss < self.tolerance)
+        zero = jnp.zeros_like(loss)
+        after = Climb(solved._replace(params=kept), zero, jnp.float32(0), loss, done)
+        return after, {'converged': done.mean(dtype=jnp.float32), 'worst_start': loss.max()}
 
-    def params(self, state: Expectation) -> Params:
-        return state.params
+    def solve(self, state: Expectation) -> Expectation:
+        params = self.model.solve(state.params, state.statistics)
+        return Expectation(params, jax.tree.map(jnp.zeros_like, state.statistics))
+
+    def finished(self, state: Expectation | Climb) -> Array:
+        """Whether all starts have converged."""
+        return jnp.array(False) if isinstance(state, Expectation) else state.done.all()
+
+    def params(self, state: Expectation | Climb) -> Params:
+        if isinstance(state, Expectation):
+            return state.params
+        return jax.tree.map(lambda each: each[best(state)], state.expectation.params)
+
+
+def best(climb: Climb) -> Array:
+    """The start of least loss in the epoch before; the first where there was none."""
+    return climb.previous.argmin()
+
+
+def chosen(done: Array, old: Array, new: Array) -> Array:
+    """`old` of the starts that are done, else `new`."""
+    return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), old, new)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +126,7 @@ class StepwiseEMTrainer:
     parts: ClassVar[int] = 1
 
     def init(self, key: Key, x: Batch) -> Expectation:
-        return EMTrainer(model=self.model).init(key, x)
+        return EMTrainer(model=self.model).begin(key, x)
 
     def step(self, state: Expectation, x: Batch, key: Key) -> tuple[Expectation, Metrics]:
         found, metrics = self.model.statistics(state.params, x)

@@ -129,6 +129,9 @@ CASES: dict[str, Case] = {
     'independent_categorical': Case(EMTrainer(model=Independent(likelihood=Categorical(levels=3))), *integer()),
     'independent_gaussian': Case(EMTrainer(model=Independent(likelihood=Gaussian())), *real()),
     'gaussian_mixture': Case(EMTrainer(model=GaussianMixture(components=2, variance_floor=1e-2)), *real()),
+    'gaussian_mixture_restarts': Case(
+        EMTrainer(model=GaussianMixture(components=2, variance_floor=1e-2), restarts=3, tolerance=1e-6), *real()
+    ),
     'gaussian_mixture_gradient': Case(GradientTrainer(model=GaussianMixture(components=2)), *real()),
     'gaussian_mixture_spherical': Case(
         EMTrainer(model=GaussianMixture(components=2, covariance='spherical', variance_floor=1e-2)), *real()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from research.engine import fit
+from research.engine import plan as plans
+from research.engine.logbook import Bar
+from research.engine.many import Member
+from research.engine.members import Group
+from research.engine.plan import Plan
 from research.maths.likelihoods import Bernoulli, Gaussian
 from research.models.independent import Independent
 from research.models.mixture import BernoulliMixture, GaussianMixture
@@ -103,3 +111,61 @@ def test_stepwise_em_needs_fewer_epochs() -> None:
         state = epochs(trainer, start, x, 20, 2)
         score[type(trainer)] = float(model.log_prob(trainer.params(state), jnp.asarray(x), KEY).mean())
     assert score[StepwiseEMTrainer] > score[EMTrainer] + 0.1
+
+
+def test_of_several_starts_the_best_is_used() -> None:
+    """Each start climbs as it would alone, and params are those of least loss; the log tells of that start and of the worst."""
+    model, x = MODELS['gaussian_mixture']
+    trainer, alone = EMTrainer(model=model, restarts=4), EMTrainer(model=model)
+    state = epochs(trainer, trainer.init(KEY, jnp.asarray(x)), x, 2, 5)
+    solo = [epochs(alone, alone.init(key, jnp.asarray(x)), x, 2, 4) for key in jax.random.split(KEY, 4)]
+    losses = [-float(model.log_prob(one.params, jnp.asarray(x), KEY).mean()) for one in solo]
+    np.testing.assert_allclose(state.previous, losses, rtol=1e-4)
+    assert max(losses) - min(losses) > 1e-3  # else the test would see nothing
+    finest = epochs(alone, solo[int(np.argmin(losses))], x, 2, 1)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), trainer.params(state), finest.params
+    )
+    _, metrics = trainer.step(state, jnp.asarray(x), KEY)
+    assert float(metrics['loss']) <= min(losses) + 1e-5
+    assert not bool(trainer.finished(state))
+
+
+@pytest.mark.filterwarnings('ignore::sklearn.exceptions.ConvergenceWarning')
+@pytest.mark.parametrize('tolerance', [1e-2, 1e-4])
+def test_it_converges_where_scikit_learn_does(tolerance: float) -> None:
+    """From one start, after as many iterations, at the same place; further epochs change nothing."""
+    from sklearn.mixture import GaussianMixture as Reference
+
+    model, x = GaussianMixture(components=3, variance_floor=1e-3), REAL
+    trainer = EMTrainer(model=model, tolerance=tolerance)
+    state = trainer.init(KEY, jnp.asarray(x))
+    means, weights = np.asarray(state.expectation.params['means'][0], np.float64), np.full(3, 1 / 3)
+    reference = Reference(
+        3, covariance_type='diag', tol=tolerance, reg_covar=1e-3, max_iter=500, means_init=means, weights_init=weights,
+        precisions_init=1 / (np.tile(x.var(axis=0), (3, 1)) + 1e-6 + 1e-3),
+    ).fit(x.astype(np.float64))  # fmt: skip
+    count = 0
+    while not bool(trainer.finished(state)):
+        state, count = epochs(trainer, state, x, 2, 1), count + 1
+    assert count == reference.n_iter_
+    np.testing.assert_allclose(trainer.params(state)['means'], reference.means_, rtol=1e-3, atol=1e-3)
+    again = epochs(trainer, state, x, 2, 3)
+    jax.tree.map(np.testing.assert_array_equal, trainer.params(again), trainer.params(state))
+
+
+def test_a_run_ends_when_it_has_converged(tmp_path: Path) -> None:
+    """Long before its last epoch; going on with it does nothing; and members of a sweep wait for the slowest."""
+    trainer = EMTrainer(model=GaussianMixture(components=2), tolerance=1e-3, restarts=2)
+    plan = Plan(trainer, lambda x, key: x, REAL, 500, 30, 0)
+    state = fit.fit(plan, tmp_path / 'run', quiet=True)
+    log = [json.loads(line) for line in (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()]
+    assert 2 <= len(log) < 200
+    assert log[-1]['converged'] == 1 > log[-2]['converged']
+    again = fit.fit(plan, tmp_path / 'run', resume=True, quiet=True)
+    jax.tree.map(np.testing.assert_array_equal, again, state)
+    assert len((tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()) == len(log)
+    members = [Member(plans.numbers(plan), seed) for seed in range(3)]
+    found = next(iter(Group(plan, members, per_call=3).outcomes(Bar('members', 0, True), False)))
+    assert all(outcome.metrics['converged'] == 1 for outcome in found)
+    assert float(found[0].metrics['loss']) == pytest.approx(log[-1]['loss'], abs=2e-3)
