@@ -12,22 +12,18 @@ page that opens offline; its first sentences are the verdicts. What is finished 
 from __future__ import annotations
 
 import dataclasses
-import math
 import shutil
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from absl import flags
 
 from research import run as runs
 from research.data import named
-from research.maths.statistics import LEVEL
-from research.report import cells, comparison, leaderboard, page
-from research.report.comparison import Cell
-from research.report.leaderboard import Board, Row
+from research.report import leaderboard, page, rivals
+from research.report.leaderboard import Board
 from research.run import Run
 from research.types import BadInput
 from scripts import cli, configs
@@ -80,67 +76,9 @@ def fit_and_score(entry: Entry, seed: int, folder: Path) -> None:
     print(f'{name:<32} {seed:>4}  {time.perf_counter() - began:6.1f} s', flush=True)
 
 
-def verdict(board: Board) -> str:
-    """What the numbers of one data set say, in one sentence: the best network against the best model without one."""
-    best: dict[bool, Row] = {}
-    for row in sorted((r for r in board.rows if r.nll), key=score):
-        if row.record.network is not None:
-            best.setdefault(row.record.network, row)
-    if len(best) < 2:
-        return leaderboard.headline(board)
-    first, second = sorted(best.values(), key=score)
-    scores = f'{told(first)}, {told(second)} nats per {board.unit}'
-    apart, reason = differ(first, second)
-    if not apart:
-        return f'On {board.data}, it is too close to call: {scores}; {reason}.'
-    kind = 'a neural network' if first.record.network else 'a model without a network'
-    doubt = f', as far as the bound of {second.label} tells' if second.nll and second.nll.kind == 'bound' else ''
-    return f'On {board.data}, {kind} comes first{doubt}: {scores}.'
-
-
-def score(row: Row) -> float:
-    assert row.nll is not None
-    return row.nll.value
-
-
-def told(row: Row) -> str:
-    """Label and score, with its interval over seeds where there is one."""
-    within = f' ({row.interval[0]:.4g} to {row.interval[1]:.4g})' if row.interval else ''
-    return f'{row.label} {score(row):.4g}{within}'
-
-
-def differ(first: Row, second: Row) -> tuple[bool, str]:
-    """Whether two rows differ beyond chance, and why one may doubt it.
-
-    By the paired test of `scripts.compare` where the nats of each test example are kept; else by the standard errors.
-    """
-    found = comparison.pair(cell(first), cell(second))
-    if found.p is not None:
-        return found.p < LEVEL, f'p = {found.p:.2g} by the test of {found.test}'
-    assert first.nll is not None and second.nll is not None
-    noise = math.hypot(first.nll.error or 0.0, second.nll.error or 0.0)
-    reason = f'the standard error of their difference over the test data is up to {noise:.2g}'
-    return score(second) - score(first) >= 2 * noise, reason
-
-
-def cell(row: Row) -> Cell:
-    """A row as the comparison takes it."""
-    results = [record.results['test_nll', 'test'] for record in row.records]
-    kept = [cells.nats(record, result) for record, result in zip(row.records, results, strict=True)]
-    whole = [one for one in kept if one is not None]
-    complete = len(whole) == len(results)
-    return Cell(
-        label=row.label,
-        values=[result.value for result in results],
-        nats=np.stack([nats for nats, _ in whole]) if complete else None,
-        units=whole[0][1] if complete else None,
-        seeds=[int(record.card.get('seed') or 0) for record in row.records],
-    )
-
-
 def lead(boards: list[Board]) -> str:
     """The page's opening: the verdict on each data set, and how to read it."""
-    verdicts = ' '.join(verdict(board) for board in boards)
+    verdicts = ' '.join(rivals.verdict(board) for board in boards)
     several = any(row.interval for board in boards for row in board.rows)
     seeds = (
         'Scores are means over training seeds, with 95 % intervals in brackets.'
@@ -190,11 +128,12 @@ def main(argv: list[str]) -> int:
                 fit_and_score(entry, seed, folders[-1])
     records = [leaderboard.read(folder) for folder in folders]
     boards = leaderboard.boards(records)
-    written = page.write(records, out / 'index.html', TITLE, lead(boards))
+    written = page.write(records, out / 'index.html', TITLE, lead(boards), rivals.table(boards))
     print()
     for board in boards:
         print(leaderboard.text_table(board), end='\n\n')
-        print(verdict(board), end='\n\n')
+        print(rivals.verdict(board), end='\n\n')
+    print(rivals.text_table(boards), end='\n\n')
     print(f'all in {time.perf_counter() - began:.0f} s; the page: {written.resolve()}')
     return 0
 

@@ -127,9 +127,13 @@ def text_table(board: Board) -> str:
     lines = [f'{plain(board.data)}: test score in nats per {plain(board.unit)} (less is better)']
     told = [f'{plain(field)}: {shorten(plain(value), 60)}' for field, value in facts(board).items()]
     lines += textwrap.wrap('; '.join(told), 140, initial_indent='  ', subsequent_indent='  ')
-    table = [_text_column(column) for column in columns(board)]
-    lines += ['  '.join(cells).rstrip() for cells in zip(*table, strict=True)]
+    lines += aligned(columns(board))
     return '\n'.join(lines + [f'({note})' for note in notes(board)])
+
+
+def aligned(table: Sequence[Column]) -> list[str]:
+    """The lines of a table for a terminal."""
+    return ['  '.join(cells).rstrip() for cells in zip(*map(_text_column, table), strict=True)]
 
 
 def notes(board: Board) -> list[str]:

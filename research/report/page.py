@@ -23,11 +23,12 @@ LIMIT = 5_000_000  # bytes: what still goes into an e-mail
 PICTURES = 2_600_000  # bytes of PNG for the whole page; base64 makes 3.5 MB of them
 
 
-def write(records: Sequence[RunRecord], out: str | Path, title: str, lead: str = '') -> Path:
+def write(records: Sequence[RunRecord], out: str | Path, title: str, lead: str = '', summary: str = '') -> Path:
     """Write the page of these runs to `out`, whole or not at all, and return its path.
 
     title   the heading
     lead    the verdict, as plain text; blank lines separate paragraphs
+    summary HTML between that and the tables
 
     BadInput where there is no run, where a run's samples are broken, where `out` cannot be written, or where so many
     runs are given that the page would exceed 5 MB.
@@ -38,7 +39,7 @@ def write(records: Sequence[RunRecord], out: str | Path, title: str, lead: str =
     if out.is_dir():
         example = plain(out / 'report.html')
         raise BadInput(f'{plain(out)} is a folder; give the name of the page to write, for example {example}')
-    content = render(records, title, lead).encode('utf-8')
+    content = render(records, title, lead, summary).encode('utf-8')
     if len(content) > LIMIT:
         size = f'{len(content) / 1e6:.1f} MB'
         raise BadInput(f'a page of {len(records)} runs would take {size}; give fewer runs, it may take 5 MB')
@@ -46,7 +47,7 @@ def write(records: Sequence[RunRecord], out: str | Path, title: str, lead: str =
     return out
 
 
-def render(records: Sequence[RunRecord], title: str, lead: str = '') -> str:
+def render(records: Sequence[RunRecord], title: str, lead: str = '', summary: str = '') -> str:
     """The page as a string."""
     boards = leaderboard.boards(records)
     budget = PICTURES // (2 * len(records))  # a run may show its samples and its data
@@ -57,7 +58,7 @@ def render(records: Sequence[RunRecord], title: str, lead: str = '') -> str:
     nav = f'<nav aria-label="Data sets">{links}</nav>' if len(boards) > 1 else ''
     return document(
         title,
-        paragraphs + nav,
+        paragraphs + summary + nav,
         body,
         f'Made from {len(records)} run folder{"s" * (len(records) > 1)}. Every figure in a table is from '
         'a run’s own files; what a run does not have is left blank.',

@@ -14,8 +14,9 @@ from typing import Any
 from research.report.records import Result, RunRecord
 
 SHA256, UNIT, MEASURE = 'data sha256', 'score unit', 'measure'  # beside the names that the data's protocol has
-# How a text was cut for a model. Every character of the test text is still scored once, so such runs do compare.
-CUT = ('windows', 'length', 'context')
+# How a text or music was cut for a model. Every character or time step of the test part that is scored is still scored once
+# (music says in 'scored' how many are), so such runs do compare.
+CUT = ('windows', 'length', 'context', 'example')
 OUTCOMES = (
     'standard_error',
     'preprocessing',
