@@ -140,6 +140,13 @@ class OnePass(Protocol):
 
 
 @runtime_checkable
+class Undivided(Protocol):
+    """A model whose loss moves something on with every call (chains, say): a batch has to go through in one part."""
+
+    undivided: ClassVar[Literal[True]]
+
+
+@runtime_checkable
 class Scorer(Protocol):
     """The ability to score. `log_prob_kind` says what its number is: exact, a lower bound or an estimate."""
 

@@ -7,7 +7,7 @@ Given one side the variables of the other are independent, so Gibbs sampling goe
 -dF(x) + E[dF(x')] under the model (eq. 3). Persistent contrastive divergence (Tieleman 2008) estimates the expectation by
 chains that go on from step to step while the parameters move slowly. They are state that is carried, not trained, and not
 averaged with the parameters: so they lie among the 'constants'. The loss is F(data) - F(chains), whose gradient is eq. 3;
-its value is no likelihood. A batch has to go through in one part (`accumulate=1`): parts would each move the chains on.
+its value is no likelihood. A batch goes through in one part (`undivided`): parts would each move the chains on.
 
 log Z is exact where the smaller side has at most `EXACT` units, by a sum over its states; beyond, it is estimated by annealed
 importance sampling (Neal 2001; Salakhutdinov & Murray 2008) from the model of the data's base rates, whose Z is known, along
@@ -19,7 +19,7 @@ Few steps flatter: 500 hidden units on MNIST had log Z = 474.4 by 1000 steps, 47
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +109,7 @@ class RBM:
     ais_runs: int = ranged(20, at_least=1)  # of each batch that is scored
     ais_steps: int = ranged(10_000, at_least=1)
 
+    undivided: ClassVar[Literal[True]] = True
     network: ClassVar[bool] = True  # of stochastic units; trained by sampling, not by backpropagation
 
     @property
