@@ -14,6 +14,7 @@ from research.maths.adversarial import GradientPenalty, Hinge, NonSaturating, Wa
 from research.maths.bounds import ImportanceWeighted
 from research.maths.emissions import CategoricalEmission
 from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
+from research.maths.smoothing import AddK, KneserNey
 from research.models.autoregressive import Autoregressive
 from research.models.chow_liu import ChowLiu
 from research.models.circuit import HiddenChowLiu
@@ -28,6 +29,7 @@ from research.models.mixture import BernoulliMixture, CategoricalMixture, Gaussi
 from research.models.nearest_copy import NearestCopy
 from research.models.ngram import NGram
 from research.models.ppca import PPCA
+from research.models.ppm import PPM
 from research.models.rbm import RBM
 from research.models.vae import VAE
 from research.nets import dcgan
@@ -171,6 +173,13 @@ CASES: dict[str, Case] = {
         *binary(),
     ),
     'ngram': Case(EMTrainer(model=NGram(order=2, context=1, values=3)), *tokens(), batch_size=ROWS),
+    'ngram_add_k': Case(
+        EMTrainer(model=NGram(order=2, smoothing=AddK(k=0.5), context=1, values=3)), *tokens(), batch_size=ROWS
+    ),
+    'ngram_kneser_ney': Case(
+        EMTrainer(model=NGram(order=2, smoothing=KneserNey(), context=1, values=3)), *tokens(), batch_size=ROWS
+    ),
+    'ppm': Case(EMTrainer(model=PPM(order=1, context=1, values=3)), *tokens(), batch_size=ROWS),
     'transformer': Case(
         GradientTrainer(
             model=LanguageModel(net=Transformer(layers=1, heads=2, width=8, window=4), window=4, context=1, values=3)
