@@ -2,8 +2,14 @@
 
 229 / 76 / 77 pieces, 13807 / 4602 / 4725 time steps; column = MIDI pitch - 21. The published measure is nats per time
 step, pooled over the test steps. An example is one frame, or with `pieces` one piece, filled up with -1 behind its end: the
-score then counts its time steps, and the pooled measure is the same. Found as the public JSON (github.com/czhuang/JSB-Chorales-dataset) or as the same in
-a .npz, known by its sha256. Nothing is downloaded here: that is `scripts.prepare_data`.
+score then counts its time steps, and the pooled measure is the same.
+
+Which steps are scored differs between papers: all 4725 of the test pieces, or with `context=1` the 4648 after the first of
+each piece, which is then given, as in the code of Bai et al. 2018 (arXiv:1803.01271). The protocol has both numbers of steps,
+so figures of one and of the other never share a table.
+
+Found as the public JSON (github.com/czhuang/JSB-Chorales-dataset) or as the same in a .npz, known by its sha256. Nothing is
+downloaded here: that is `scripts.prepare_data`.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import numpy as np
 
 from research.data.folders import command, data_folder
 from research.data.source import Data, Split, digest
-from research.types import BadInput, Domain
+from research.types import BadInput, Domain, ranged
 
 NAME = 'jsb_chorales'
 KEYS, LOWEST = 88, 21
@@ -80,20 +86,31 @@ def padded(frames: np.ndarray, lengths: np.ndarray, longest: int) -> np.ndarray:
     return pieces
 
 
+def scored(lengths: np.ndarray, context: int) -> int:
+    """Steps of pieces of these lengths that are scored: those after the first `context` of each."""
+    return int(np.maximum(lengths - context, 0).sum())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Music:
     """Frames of music, each one example: what was struck before is not given. `Data.lengths` cuts them into pieces.
 
-    With `pieces` an example is a whole piece, [longest, 88], -1 where it has ended; `longest` is that of all splits.
+    With `pieces` an example is a whole piece, [longest, 88], -1 where it has ended; `longest` is that of all splits. The first
+    `context` steps of each piece are given and not scored.
     """
 
     name: str = NAME
     pieces: bool = False
+    context: int = ranged(0, at_least=0)
 
     def load(self, data_dir: str | None = None) -> Data:
         """Data with uint8 frames [steps, 88] in {0, 1}, or int8 pieces [pieces, longest, 88] in {-1, 0, 1}."""
         if self.name != NAME:
             raise BadInput(f'Music set {self.name!r} is unknown: it may be {NAME!r}.')
+        if self.context and not self.pieces:
+            raise BadInput(
+                f'data.context={self.context}: only a piece has first steps; expected 0, or set data.pieces=true'
+            )
         path = found(data_dir)
         if path is None:
             home = data_folder(data_dir) / NAME
@@ -105,18 +122,25 @@ class Music:
         protocol = {
             'sizes': {split: sizes[split] for split in ('train', 'valid', 'test')},
             'pieces': {split: len(rolls[split][1]) for split in ('train', 'valid', 'test')},
+            'scored': {split: scored(rolls[split][1], self.context) for split in ('train', 'valid', 'test')},
             'values': 'as_is', 'levels': 2, 'test_seed': None, 'source': path.name, 'test': 'as published',
         }  # fmt: skip
         rolled = {f'{split}_roll': frames for split, (frames, _) in rolls.items()}
         lasting = {f'{split}_lengths': lengths for split, (_, lengths) in rolls.items()}
         longest = int(max(lengths.max() for _, lengths in rolls.values()))
+        most = int(min(lengths.max() for _, lengths in rolls.values())) - 1
+        if self.context > most:
+            raise BadInput(f'data.context={self.context}: a split has nothing to score; expected at most {most}')
         if self.pieces:
             train, valid, test = ((padded(*part, longest), part[1]) for part in (train, valid, test))
             protocol['example'] = 'piece'
         return Data(
             name=self.name, train=Split(x=train[0]), protocol=protocol, levels=2,
             valid=Split(x=valid[0].astype(np.float32)), test=Split(x=test[0].astype(np.float32)),
-            domain=Domain(kind='binary', shape=(longest, KEYS) if self.pieces else (KEYS,), unit='time step', modality='music'),
+            domain=Domain(
+                kind='binary', shape=(longest, KEYS) if self.pieces else (KEYS,), unit='time step', modality='music',
+                context=self.context,
+            ),
             sha256=digest(rolled | lasting),
             lengths={split: lengths for split, (_, lengths) in rolls.items()},
         )  # fmt: skip

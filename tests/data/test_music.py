@@ -12,7 +12,10 @@ import pytest
 
 from research.data import music
 from research.data.music import Music
-from research.types import BadInput
+from research.engine import score
+from research.report import protocol, records
+from research.types import BadInput, Domain
+from tests.report import runs
 
 SOURCE = Path(os.environ.get('LIKENESS_DATA_DIR') or '/nowhere') / music.NAME
 real = pytest.mark.skipif(music.found(None) is None, reason='LIKENESS_DATA_DIR is not set or has no jsb_chorales')
@@ -71,3 +74,45 @@ def test_missing_names_set_folder_and_command(tmp_path: Path, monkeypatch: pytes
         Music().load()
     with pytest.raises(BadInput, match="'nottingham' is unknown"):
         Music(name='nottingham').load()
+
+
+def test_what_is_given_is_not_counted() -> None:
+    x = np.full((3, 4, 2), -1, np.int8)
+    x[0], x[1, :1] = 1, 0  # four steps, one, none
+    for context, expected in ((0, [4, 1, 0]), (1, [3, 0, 0]), (2, [2, 0, 0])):
+        domain = Domain(kind='binary', shape=(4, 2), unit='time step', context=context)
+        assert score.units(x, domain).tolist() == expected
+        assert music.scored(np.array([4, 1, 0]), context) == sum(expected)
+
+
+@real
+def test_the_protocol_says_how_many_steps_are_scored() -> None:
+    """4725 test steps, or 4648 without the first of each of 77 pieces."""
+    for source, expected in ((Music(), 4725), (Music(pieces=True), 4725), (Music(pieces=True, context=1), 4648)):
+        data = source.load()
+        assert data.protocol['scored']['test'] == expected
+        assert score.units(data.test.x, data.domain).sum() == expected
+    assert data.domain.context == 1
+
+
+@real
+def test_steps_that_are_given_need_pieces_that_go_on() -> None:
+    with pytest.raises(BadInput, match=r'data.context=1: only a piece has first steps; .*data.pieces=true'):
+        Music(context=1).load()
+    with pytest.raises(BadInput, match=r'data.context=200: a split has nothing to score; expected at most \d+'):
+        Music(pieces=True, context=200).load()
+
+
+def test_figures_of_all_steps_and_of_those_after_the_first_never_meet(tmp_path: Path) -> None:
+    """Frames and whole pieces do: each step is scored once, however the music is cut."""
+    every, after = {'scored': {'test': 4725}}, {'scored': {'test': 4648}}
+    cut = {'frames': every, 'pieces': every | {'example': 'piece'}, 'given': after | {'example': 'piece'}}
+    domain = {'kind': 'binary', 'shape': [160, 88], 'modality': 'music', 'unit': 'time step'}
+    found = []
+    for name, parts in cut.items():
+        lines = [runs.nll(8.5, unit='time step', n=parts['scored']['test'])]
+        folder = runs.make(tmp_path / name, name, lines, data='jsb_chorales', domain=domain, protocol=parts)
+        found.append(records.read(folder))
+    frames, pieces, given = protocol.identities(found)
+    assert frames == pieces
+    assert frames != given

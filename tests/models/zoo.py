@@ -16,6 +16,7 @@ from research.maths.emissions import CategoricalEmission
 from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
 from research.maths.smoothing import AddK, KneserNey
 from research.models.autoregressive import Autoregressive
+from research.models.chord_chain import ChordChain
 from research.models.chow_liu import ChowLiu
 from research.models.circuit import HiddenChowLiu
 from research.models.factor_analysers import FactorAnalysers
@@ -28,15 +29,17 @@ from research.models.language import LanguageModel
 from research.models.mixture import BernoulliMixture, CategoricalMixture, GaussianMixture
 from research.models.nearest_copy import NearestCopy
 from research.models.ngram import NGram
+from research.models.persistence import Persistence
 from research.models.ppca import PPCA
 from research.models.ppm import PPM
 from research.models.rbm import RBM
+from research.models.sequence import SequenceModel
 from research.models.vae import VAE
 from research.nets import dcgan
 from research.nets.attention import Transformer
 from research.nets.masked import MADE, NADE
 from research.nets.mlp import MLP
-from research.nets.recurrent import GRU
+from research.nets.recurrent import GRU, Recurrent
 from research.trainers.adversarial import AdversarialTrainer
 from research.trainers.em import EMTrainer, StepwiseEMTrainer
 from research.trainers.gradient import GradientTrainer
@@ -164,6 +167,24 @@ CASES: dict[str, Case] = {
     'hidden_chow_liu_stepwise': Case(StepwiseEMTrainer(model=HiddenChowLiu(states=2)), *binary()),
     'hidden_chow_liu_gradient': Case(GradientTrainer(model=HiddenChowLiu(states=2), learning_rate=0.03), *binary()),
     'hmm': Case(EMTrainer(model=HMM(states=2, emission=CategoricalEmission(levels=3), context=1)), *tokens()),
+    'persistence': Case(EMTrainer(model=Persistence(context=0)), *binary()),
+    'chord_chain': Case(
+        EMTrainer(model=ChordChain(context=0, base=Persistence(context=0))), *binary(), batch_size=ROWS
+    ),
+    'recurrent_tanh': Case(
+        GradientTrainer(model=SequenceModel(net=Recurrent(cell='tanh', width=4), context=0), learning_rate=0.03),
+        *binary(),
+    ),
+    'recurrent_gru': Case(
+        GradientTrainer(model=SequenceModel(net=Recurrent(cell='gru', width=4), context=0), learning_rate=0.03),
+        *binary(),
+    ),
+    'recurrent_lstm': Case(
+        GradientTrainer(
+            model=SequenceModel(net=Recurrent(cell='lstm', width=4), weight_noise=0.01, context=0), learning_rate=0.03
+        ),
+        *binary(),
+    ),
     'made': Case(GradientTrainer(model=Autoregressive(net=MADE(hidden=(8,))), learning_rate=0.03), *binary()),
     'nade': Case(GradientTrainer(model=Autoregressive(net=NADE(hidden=8, chunk=2)), learning_rate=0.03), *binary()),
     'rbm': Case(
