@@ -18,15 +18,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from research.data.source import Data
+from research.data.chunks import Chunks
+from research.data.source import Data, prepare
 from research.engine import card, score
-from research.metrics import distances
+from research.metrics import distances, ndb
 from research.report import cells, pictures, protocol, records
 from research.report.markup import write_atomically
 from research.types import Domain, Params, Scorer
 
 SCORE_BATCH = 500
 PICTURES, POINTS = 64, 2000
+DRAWN = 10_000  # samples at most, and no more than there are test examples
+BINS, FEWEST_BINS, MEMBERS = 100, 5, 140  # of NDB: at most; at least, else it is left out; training examples for each
 TEXT_SAMPLES, TEXT_LENGTH = 4, 300
 
 
@@ -100,18 +103,52 @@ def score_results(fitted: Fitted, data: Data, samples: int | None = None, split:
 
 
 def sample_results(fitted: Fitted, data: Data, split: str) -> list[Result]:
-    """Distances between samples and test data, on raw pixels: a first figure, and no more than that."""
-    part = getattr(data, split).x[: distances.MAXIMUM]
-    drawn = draw(fitted, len(part), seed=1)
+    """Distances between samples and test data, on raw pixels: a first figure, and no more than that. And NDB, where there
+    are training images enough: how samples fall into the bins of those, as many samples as test images."""
+    part = getattr(data, split).x[:DRAWN]
     scale = 1.0 if fitted.domain.kind != 'integer' else 1.0 / (fitted.domain.values - 1)
-    real, fake = part.reshape(len(part), -1) * scale, drawn.reshape(len(drawn), -1) * scale
-    settings = {'features': 'pixels', 'samples': len(fake), 'preprocessing': data.values}
+    real, fake = (x.reshape(len(x), -1) * scale for x in (part, draw(fitted, len(part), seed=1)))
+    n = min(len(part), distances.MAXIMUM)
+    settings = {'features': 'pixels', 'samples': n, 'preprocessing': data.values}
+    measured = {'pixel_mmd': distances.mmd(fake[:n], real[:n]), 'pixel_frechet': distances.frechet(fake[:n], real[:n])}
+    results = [Result(k, v, 'squared distance', 'estimate', n, split, settings) for k, v in measured.items()]
+    return results + bin_results(data, fake, scale, split)
+
+
+def bin_results(data: Data, fake: np.ndarray, scale: float, split: str) -> list[Result]:
+    """NDB / K and its divergence for samples [m, dims]; nothing where training images are few, or are not in memory."""
+    count = min(BINS, len(data.train) // MEMBERS)
+    if count < FEWEST_BINS or isinstance(data.train.x, Chunks):
+        return []
+    bins = _bins(_Reference(data.sha256, data.values, len(data.train), count, scale, data))
+    counts = ndb.histogram(bins, fake)
+    settings: dict[str, Any] = {'threshold': ndb.THRESHOLD, 'bins': count, 'samples': len(fake)}
+    settings |= {'binned': int(bins.counts.sum()), 'preprocessing': data.values}
+    share, divergence = ndb.share(bins.counts, counts), ndb.divergence(bins.counts, counts)
     return [
-        Result('pixel_mmd', distances.mmd(fake, real), 'squared distance', 'estimate', len(real), split, settings),
-        Result(
-            'pixel_frechet', distances.frechet(fake, real), 'squared distance', 'estimate', len(real), split, settings
-        ),
+        Result('ndb', share, 'share of bins', 'estimate', len(fake), split, settings),
+        Result('ndb_js', divergence, 'divergence in nats', 'estimate', len(fake), split, settings),
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reference:
+    """What decides the bins of a set, and the set itself."""
+
+    sha256: str
+    values: str
+    examples: int
+    count: int
+    scale: float
+    data: Data = dataclasses.field(compare=False)
+
+
+@functools.lru_cache(maxsize=4)
+def _bins(of: _Reference) -> ndb.Bins:
+    """Once per process: they depend on the data alone, and all models of a table share them."""
+    raw = np.asarray(of.data.train.x)
+    x = prepare(raw, of.data.values, of.data.levels, np.random.default_rng(0)).reshape(len(raw), -1)
+    return ndb.make(x * np.float32(of.scale), of.count)
 
 
 def draw(fitted: Fitted, n: int, seed: int = 0, length: int | None = None) -> np.ndarray:

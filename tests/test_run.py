@@ -99,7 +99,7 @@ def test_a_score_says_what_it_is_of(vae: Path, tmp_path: Path) -> None:
     results = runs.evaluate_folder(folder, 9, 'test', None)
     told = lines(folder / 'results.jsonl')[1:]
     assert [{name: line[name] for name in Result._fields} for line in told] == [result._asdict() for result in results]
-    nll, bits, mmd, frechet = results
+    nll, bits, mmd, frechet, ndb, js = results
     assert (nll.metric, nll.unit, nll.kind, nll.n, nll.split) == ('test_nll', 'nats per example', 'bound', 397, 'test')
     assert nll.settings['samples'] == 9
     assert nll.settings['preprocessing'] == 'dequantise'
@@ -108,8 +108,11 @@ def test_a_score_says_what_it_is_of(vae: Path, tmp_path: Path) -> None:
     assert 0 < nll.value < 64 * np.log(17) * 1.5
     assert (bits.metric, bits.unit) == ('bits_per_dim', 'bits per dimension')
     assert bits.value == pytest.approx(nll.value / 64 / np.log(2))
-    assert [r.metric for r in (mmd, frechet)] == ['pixel_mmd', 'pixel_frechet']
-    assert {r.kind for r in (mmd, frechet)} == {'estimate'}
+    assert [r.metric for r in (mmd, frechet, ndb, js)] == ['pixel_mmd', 'pixel_frechet', 'ndb', 'ndb_js']
+    assert {r.kind for r in (mmd, frechet, ndb, js)} == {'estimate'}
+    assert ndb.settings == {
+        'threshold': 1.96, 'bins': 10, 'samples': 397, 'binned': 1400, 'preprocessing': 'dequantise',
+    }  # fmt: skip
 
 
 def test_more_samples_tighten_the_bound(vae: Path) -> None:
@@ -121,7 +124,7 @@ def test_more_samples_tighten_the_bound(vae: Path) -> None:
 def test_a_gan_gives_no_score(gan: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(gan, tmp_path / 'run'))
     results = runs.evaluate_folder(folder, None, 'test', None)
-    assert [result.metric for result in results] == ['pixel_mmd', 'pixel_frechet']
+    assert [result.metric for result in results] == ['pixel_mmd', 'pixel_frechet', 'ndb', 'ndb_js']
     points = override.apply(configs.build('gan_ring'), [*TINY_GAN, 'data.train=200', 'data.test=50'])
     runs.train(points, tmp_path / 'ring', quiet=True)
     assert runs.evaluate_folder(tmp_path / 'ring', None, 'test', None) == []

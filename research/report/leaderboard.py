@@ -26,7 +26,7 @@ from research.report.rows import Row, rows_of
 BLANK = '-'
 NAME_WIDTH = 48
 # Sample distances, of which less is better; of any other figure the table takes no side.
-DISTANCES = ('mmd', 'frechet', 'wasserstein', 'distance')
+DISTANCES = ('mmd', 'frechet', 'wasserstein', 'distance', 'ndb', 'ndb_js')
 LOSSES = ('nll', 'bits_per_dim', 'seconds')
 
 
