@@ -47,26 +47,40 @@ def cross(a: Array, b: Array, c: Array, d: Array) -> Array:
 
 
 def pairs(n: Array, both: Array) -> Array:
-    """Counts [2, 2, d, d] of (x_i = a, x_j = b) among `n` examples, from those [d, d] of both being 1."""
+    """Counts [2, 2, d, d] of (x_i = a, x_j = b) among `n` examples, from those [d, d] of both being 1.
+
+    Where examples have weights, rounding may not take a count below 0."""
     ones = jnp.diagonal(both)
     first, second = ones[:, None] - both, ones[None] - both
-    return jnp.stack([jnp.stack([n - ones[:, None] - second, second]), jnp.stack([first, both])])
+    table = jnp.stack([jnp.stack([n - ones[:, None] - second, second]), jnp.stack([first, both])])
+    return jnp.maximum(table, 0)
 
 
 def mutual_information(n: Array, both: Array, alpha: Array | float) -> Array:
-    """Nats [d, d] between binary variables, from the tables P(a, b) = (count + alpha) / (n + 4 alpha).
+    """Nats [d, d] between binary variables, from the tables P(a, b) = (count + alpha) / (n + 4 alpha) of whole numbers.
 
-    With D = P(1, 1) P(0, 0) - P(1, 0) P(0, 1), P(a, b) = P(a) P(b) (1 + x), x = +-D / P(a) P(b), and since the differences
-    add up to 0, I = sum_ab P(a) P(b) [(1 + x) log(1 + x) - x]: no term is negative, so a small I is as exact as a large
-    one. Which of two edges is better is often a matter of the seventh digit.
+    D = P(1, 1) P(0, 0) - P(1, 0) P(0, 1) is had without a rounded product, so that a small I is as exact as a large one:
+    which of two edges is better is often a matter of the seventh digit.
     """
     counts, total = pairs(n, both), n + 4 * alpha
-    p = (counts + alpha) / total
     excess = cross(counts[1, 1], counts[0, 0], counts[1, 0], counts[0, 1])
     slope = counts[1, 1] + counts[0, 0] - counts[1, 0] - counts[0, 1]
-    d = (excess + alpha * slope) / total**2
-    ones = (jnp.diagonal(both) + 2 * alpha) / total
-    nulls = (n - jnp.diagonal(both) + 2 * alpha) / total
+    return information((counts + alpha) / total, (excess + alpha * slope) / total**2)
+
+
+def weighted_information(n: Array, both: Array, alpha: Array | float) -> Array:
+    """The same from counts in which each example has a weight of its own: D to the precision of float32, 1e-7."""
+    p = (pairs(n, both) + alpha) / (n + 4 * alpha)
+    return information(p, p[1, 1] * p[0, 0] - p[1, 0] * p[0, 1])
+
+
+def information(p: Array, d: Array) -> Array:
+    """Nats [d, d] from the tables p [2, 2, d, d] and D = P(1, 1) P(0, 0) - P(1, 0) P(0, 1).
+
+    P(a, b) = P(a) P(b) (1 + x) with x = +-D / P(a) P(b), and since the differences add up to 0,
+    I = sum_ab P(a) P(b) [(1 + x) log(1 + x) - x]: no term is negative.
+    """
+    ones, nulls = (jnp.diagonal(p[a, a]) + jnp.diagonal(p[1, 0]) for a in (1, 0))
 
     def term(a: Array, b: Array, joint: Array, d: Array) -> Array:
         alone = a[:, None] * b[None]
@@ -161,12 +175,13 @@ def most_probable(tree: Tree, tables: Array, evidence: Array) -> tuple[Array, Ar
     return z, (log_t[root][:, :1] + u[root]).max(axis=0)
 
 
-def expected(tree: Tree, tables: Array, u: Array) -> tuple[Array, Array]:
+def expected(tree: Tree, tables: Array, u: Array, weight: Array | float = 1.0) -> tuple[Array, Array]:
     """Eq. 2, from the `u` of `upward`: p(z_i = a | seen) [d, K, batch], and the sum over the batch of
-    p(z_i = a, z_parent = b | seen) [d, K, K], where the root's stands in every column, divided by K."""
+    p(z_i = a, z_parent = b | seen) [d, K, K], where the root's stands in every column, divided by K. Each example counts
+    with its `weight` [batch]."""
     root, states = tree.order[0], u.shape[1]
     at_root = tables[root][:, :1] * u[root]
-    at_root = at_root / jnp.maximum(at_root.sum(axis=0), TINY)
+    at_root = at_root / jnp.maximum(at_root.sum(axis=0), TINY) * weight
 
     def down(q: Array, i: Array) -> tuple[Array, Array]:
         ratio = q[tree.parent[i]] / jnp.maximum(message(tables[i], q[i]), TINY)

@@ -50,21 +50,11 @@ class ChowLiu:
 
     def solve(self, params: Params, statistics: dict[str, Array]) -> Params:
         n, both = statistics['n'], statistics['both']
-        tree = trees.spanning_tree(trees.mutual_information(n, both, self.alpha))
-        child = jnp.arange(both.shape[0])
-        counts = trees.pairs(n, both)[:, :, child, tree.parent] + self.alpha  # [2, 2, dims]: of child and parent
-        conditional = counts / counts.sum(axis=0)
-        alone = trees.pairs(n, both)[:, :, 0, 0].diagonal() + 2 * self.alpha
-        conditional = conditional.at[:, :, 0].set((alone / alone.sum())[:, None])  # the root, eq. 1
-        return {'order': tree.order, 'parent': tree.parent, 'log_p': jnp.log(conditional).transpose(2, 0, 1)}
+        return tabulate(trees.spanning_tree(trees.mutual_information(n, both, self.alpha)), n, both, self.alpha)
 
     def log_prob(self, params: Params, x: Array, key: Key) -> Array:
         """[batch] nats, eq. 1."""
-        x = x.reshape(x.shape[0], -1) > 0.5
-        above, log_p = x[:, params['parent']], params['log_p']  # [dims, 2, 2]: value of the child, of the parent
-        one = jnp.where(above, log_p[:, 1, 1], log_p[:, 1, 0])
-        nil = jnp.where(above, log_p[:, 0, 1], log_p[:, 0, 0])
-        return jnp.where(x, one, nil).sum(axis=1)
+        return score(params, x)
 
     def log_marginal(self, params: Params, x: Array, observed: Array) -> Array:
         """[batch] nats of the variables that are observed, the others summed out."""
@@ -85,6 +75,25 @@ class ChowLiu:
         dims = params['parent'].size
         states = trees.draw(tree(params), jnp.exp(params['log_p']), jnp.ones((dims, 2, n)), key)
         return states.T.reshape(n, *shape).astype(jnp.float32)
+
+
+def tabulate(tree: Tree, n: Array, both: Array, alpha: Array | float) -> Params:
+    """The parameters on a tree: smoothed conditionals from the counts of pairs [dims, dims] among `n` examples."""
+    child, counts = jnp.arange(both.shape[0]), trees.pairs(n, both)
+    joint = counts[:, :, child, tree.parent] + alpha  # [2, 2, dims]: of child and parent
+    alone = counts[:, :, 0, 0].diagonal() + 2 * alpha
+    conditional = joint / joint.sum(axis=0)
+    conditional = conditional.at[:, :, 0].set((alone / alone.sum())[:, None])  # the root, eq. 1
+    return {'order': tree.order, 'parent': tree.parent, 'log_p': jnp.log(conditional).transpose(2, 0, 1)}
+
+
+def score(params: Params, x: Array) -> Array:
+    """log p of each example on one tree, [batch] nats, eq. 1."""
+    x = x.reshape(x.shape[0], -1) > 0.5
+    above, log_p = x[:, params['parent']], params['log_p']  # [dims, 2, 2]: value of the child, of the parent
+    one = jnp.where(above, log_p[:, 1, 1], log_p[:, 1, 0])
+    nil = jnp.where(above, log_p[:, 0, 1], log_p[:, 0, 0])
+    return jnp.where(x, one, nil).sum(axis=1)
 
 
 def tree(params: Params) -> Tree:

@@ -109,32 +109,52 @@ def chosen(done: Array, old: Array, new: Array) -> Array:
     return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), old, new)
 
 
+class Ramp(NamedTuple):
+    """What a changing step size needs besides: how many epochs are done."""
+
+    last: Expectation
+    epochs: Array  # int32
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepwiseEMTrainer:
     """EM that solves after every batch. Cappe & Moulines 2009, J. R. Stat. Soc. B 71(3), section 2.2, eq. 12, constant step.
 
     s <- (1 - step_size) s + step_size s(batch), params = solve(s): a moving average of the batches' statistics, from 0 on. A
     large set needs far fewer epochs than EM; pseudo-counts of a model weigh against one batch, not against the whole set.
-    With `step_size` 1 each batch is a set of its own.
+    With `step_size` 1 each batch is a set of its own. With a `final_step_size`, the first epoch takes steps of `step_size`
+    and each after it another by as much, until the `ramp`th takes steps of that size, as do all that follow.
     """
 
     model: Expectable
     step_size: float = ranged(0.1, above=0, at_most=1)
+    final_step_size: float | None = ranged(None, above=0, at_most=1, optional=True)
+    ramp: int = ranged(40, at_least=2)  # epochs; only with a final_step_size
 
     whole_epochs: ClassVar[bool] = False
 
     parts: ClassVar[int] = 1
 
-    def init(self, key: Key, x: Batch) -> Expectation:
-        return EMTrainer(model=self.model).begin(key, x)
+    def init(self, key: Key, x: Batch) -> Expectation | Ramp:
+        start = EMTrainer(model=self.model).begin(key, x)
+        return start if self.final_step_size is None else Ramp(start, jnp.int32(0))
 
-    def step(self, state: Expectation, x: Batch, key: Key) -> tuple[Expectation, Metrics]:
-        found, metrics = self.model.statistics(state.params, x)
-        statistics = jax.tree.map(lambda s, new: s + self.step_size * (new - s), state.statistics, found)
-        return Expectation(self.model.solve(state.params, statistics), statistics), metrics
+    def step(self, state: Expectation | Ramp, x: Batch, key: Key) -> tuple[Expectation | Ramp, Metrics]:
+        size, last = self.size(state), state.last if isinstance(state, Ramp) else state
+        found, metrics = self.model.statistics(last.params, x)
+        statistics = jax.tree.map(lambda s, new: s + size * (new - s), last.statistics, found)
+        new = Expectation(self.model.solve(last.params, statistics), statistics)
+        return state._replace(last=new) if isinstance(state, Ramp) else new, metrics
 
-    def end_epoch(self, state: Expectation) -> tuple[Expectation, Metrics]:
-        return state, {}
+    def size(self, state: Expectation | Ramp) -> Array | float:
+        """The step size of this epoch."""
+        if self.final_step_size is None or not isinstance(state, Ramp):
+            return self.step_size
+        along = jnp.minimum(state.epochs / (self.ramp - 1), 1)
+        return self.step_size + (self.final_step_size - self.step_size) * along
 
-    def params(self, state: Expectation) -> Params:
-        return state.params
+    def end_epoch(self, state: Expectation | Ramp) -> tuple[Expectation | Ramp, Metrics]:
+        return state._replace(epochs=state.epochs + 1) if isinstance(state, Ramp) else state, {}
+
+    def params(self, state: Expectation | Ramp) -> Params:
+        return state.last.params if isinstance(state, Ramp) else state.params

@@ -10,9 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import minimum_spanning_tree
+from sklearn.metrics import mutual_info_score
 
 from research.data import Binary
 from research.data.binary import FOLDER
+from research.maths import trees
 from research.models.chow_liu import ChowLiu
 from research.types import Conditional, Domain
 from tests.models.completion import check_conditional, check_marginals, check_most_probable, states
@@ -77,6 +80,39 @@ def test_of_all_trees_the_found_one_is_the_best(dims: int, alpha: float) -> None
         parent = np.asarray(fitted(ChowLiu(alpha=alpha), x)['parent']).tolist()
         best = max(likelihood(tree, x, alpha) for tree in every)
         assert likelihood(parent, x, alpha) == pytest.approx(best, abs=1e-6)
+
+
+def test_scipy_and_scikit_learn_find_the_same_tree() -> None:
+    """Mutual information by scikit-learn, the spanning tree by SciPy, conditional frequencies by counting; hardly smoothed."""
+    x = data(12, 400)
+    information = np.array([[mutual_info_score(a, b) for b in x.T] for a in x.T])
+    edges = minimum_spanning_tree(-np.triu(information, 1)).nonzero()
+    params = fitted(ChowLiu(alpha=1e-6), x)
+    parent = np.asarray(params['parent'])
+    found = {(min(i, p), max(i, p)) for i, p in enumerate(parent.tolist()) if i}
+    assert found == set(zip(*(ends.tolist() for ends in edges), strict=True))
+    expected = np.log(np.where(x[:, 0] == 1, x[:, 0].mean(), 1 - x[:, 0].mean()))
+    for i in range(1, 12):
+        above = x[:, parent[i]]
+        ones = np.where(above == 1, x[above == 1, i].mean(), x[above == 0, i].mean())
+        expected = expected + np.log(np.where(x[:, i] == 1, ones, 1 - ones))
+    np.testing.assert_allclose(ChowLiu().log_prob(params, jnp.asarray(x), KEY), expected, rtol=1e-4)
+
+
+def test_information_of_weighted_examples() -> None:
+    """With weights of 1 that of counts; with others by the formula, in float64."""
+    x, n = jnp.asarray(data(6)), jnp.float32(60)
+    plain = trees.mutual_information(n, x.T @ x, 0.5)
+    np.testing.assert_allclose(trees.weighted_information(n, x.T @ x, 0.5), plain, atol=1e-6)
+    weight = np.random.default_rng(0).exponential(size=60)
+    both = (np.asarray(x) * weight[:, None]).T @ np.asarray(x)
+    found = trees.weighted_information(jnp.float32(weight.sum()), jnp.asarray(both, jnp.float32), 0.5)
+    pair = np.stack([1 - np.asarray(x), np.asarray(x)], axis=-1)
+    p = (np.einsum('n,nia,njb->ijab', weight, pair, pair) + 0.5) / (weight.sum() + 2)
+    alone = p.sum(axis=3)[:, 0], p.sum(axis=2)[0]
+    exact = (p * np.log(p / (alone[0][:, None, :, None] * alone[1][None, :, None, :]))).sum(axis=(2, 3))
+    exact_pairs = ~np.eye(6, dtype=bool)
+    np.testing.assert_allclose(np.asarray(found)[exact_pairs], exact[exact_pairs], atol=1e-6)
 
 
 def test_it_is_exact_by_enumeration() -> None:

@@ -34,6 +34,7 @@ from research.models.ppca import PPCA
 from research.models.ppm import PPM
 from research.models.rbm import RBM
 from research.models.sequence import SequenceModel
+from research.models.tree_mixture import TreeMixture
 from research.models.vae import VAE
 from research.nets import dcgan
 from research.nets.attention import Transformer
@@ -166,6 +167,14 @@ CASES: dict[str, Case] = {
     'hidden_chow_liu': Case(EMTrainer(model=HiddenChowLiu(states=2)), *binary()),
     'hidden_chow_liu_stepwise': Case(StepwiseEMTrainer(model=HiddenChowLiu(states=2)), *binary()),
     'hidden_chow_liu_gradient': Case(GradientTrainer(model=HiddenChowLiu(states=2), learning_rate=0.03), *binary()),
+    'hidden_chow_liu_mixture': Case(EMTrainer(model=HiddenChowLiu(states=2, trees=2, lean=0.5)), *binary()),
+    'hidden_chow_liu_ramp': Case(
+        StepwiseEMTrainer(model=HiddenChowLiu(states=2, trees=2), step_size=0.9, final_step_size=0.1, ramp=5), *binary()
+    ),
+    'hidden_chow_liu_mixture_gradient': Case(
+        GradientTrainer(model=HiddenChowLiu(states=2, trees=2), learning_rate=0.03), *binary()
+    ),
+    'tree_mixture': Case(EMTrainer(model=TreeMixture(components=2)), *binary()),
     'hmm': Case(EMTrainer(model=HMM(states=2, emission=CategoricalEmission(levels=3), context=1)), *tokens()),
     'persistence': Case(EMTrainer(model=Persistence(context=0)), *binary()),
     'chord_chain': Case(

@@ -100,6 +100,21 @@ def test_stepwise_em_solves_for_a_moving_average_after_each_batch() -> None:
         )
 
 
+def test_a_ramp_leads_from_one_step_size_to_another() -> None:
+    """Over five epochs in a straight line, then constant; each epoch is that of a constant step of its size."""
+    model, x = MODELS['bernoulli_mixture']
+    ramp = StepwiseEMTrainer(model=model, step_size=0.9, final_step_size=0.1, ramp=5)
+    state = ramp.init(KEY, jnp.asarray(x))
+    plain = StepwiseEMTrainer(model=model).init(KEY, jnp.asarray(x))
+    assert isinstance(plain, Expectation)
+    jax.tree.map(np.testing.assert_array_equal, ramp.params(state), plain.params)
+    for size in (0.9, 0.7, 0.5, 0.3, 0.1, 0.1):
+        assert float(ramp.size(state)) == pytest.approx(size, abs=1e-6)
+        state = epochs(ramp, state, x, 3, 1)
+        plain = epochs(StepwiseEMTrainer(model=model, step_size=size), plain, x, 3, 1)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), state.last, plain)
+
+
 def test_stepwise_em_needs_fewer_epochs() -> None:
     """Two epochs of twenty batches, on data that two epochs of EM have hardly begun with."""
     rng = np.random.default_rng(1)
