@@ -14,7 +14,7 @@ counts n_i, how many grams have a = i ("modified" Kneser-Ney, interpolated: Chen
     Y = n_1 / (n_1 + 2 n_2),   D(i) = i - (i + 1) Y n_(i+1) / n_i   for i = 1, 2, 3 and more                             (4)
 
 Where n_1 or n_2 is 0 (a short text; single symbols, of which few are rare) all three are 1/2, 1 and 3/2, KenLM's fallback; a D(i)
-that has n_i = 0 or lies outside (0, i] is replaced by its own. So discounts are above 0 and no probability is.
+that has n_i = 0 or lies outside (0, i] is replaced by its own. So every discount is above 0, and so is every probability.
 """
 
 from __future__ import annotations

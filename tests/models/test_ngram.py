@@ -15,6 +15,7 @@ from research.data import Text, tfds
 from research.data.text import windows
 from research.models.ngram import NGram
 from research.types import BadInput, Domain
+from scripts.benchmarks import ngram as benchmark
 
 KEY = jax.random.key(0)
 VALUES, ORDER, CONTEXT = 5, 4, 5
@@ -133,6 +134,19 @@ def test_a_text_begins_as_its_first_symbol_alone_would(trie: Any) -> None:
     first = np.asarray(jax.jit(lambda params: model.sample(params, KEY, 5000, (1,)))(trie))[:, 0]
     expected = 5000 * np.array([oracle.p(v, ()) for v in range(VALUES)])
     assert stats.chisquare(np.bincount(first, minlength=VALUES), expected).pvalue > 1e-4
+
+
+def test_a_text_of_no_symbols_is_nothing_and_certain(trie: Any) -> None:
+    model = NGram(order=ORDER, context=CONTEXT, values=VALUES)
+    assert model.sample(trie, KEY, 3, (0,)).shape == (3, 0)
+    np.testing.assert_array_equal(model.log_prob(trie, jnp.zeros((2, CONTEXT), jnp.int32), KEY), 0)
+
+
+def test_both_sides_of_the_benchmark_give_the_same() -> None:
+    pytest.importorskip('nltk')
+    count, query = benchmark.ours(TEXT, STRANGE, VALUES)
+    theirs = benchmark.their_query(benchmark.their_count(TEXT, VALUES), STRANGE, VALUES)
+    np.testing.assert_allclose(query(count()), theirs, atol=1e-5)
 
 
 @pytest.mark.skipif(
