@@ -148,9 +148,10 @@ def measured(folder: Path, row: Row, data: Data, data_dir: str | None) -> tuple[
 
 
 def newest(record: RunRecord, row: Row) -> Result | None:
-    """The last figure of the row's metric, at as many samples."""
+    """The last figure of the row's metric, a likelihood at as many samples; those of another measure are its own."""
     same = [line for line in record.lines if (line.metric, line.split) == (row.metric, 'test')]
-    same = [line for line in same if row.samples is None or line.settings.get('samples') == row.samples]
+    drawn = [line.settings.get('samples') if line.is_likelihood else row.samples for line in same]
+    same = [line for line, samples in zip(same, drawn, strict=True) if row.samples in (None, samples)]
     return same[-1] if same else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import signal
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from research.engine.checkpoint import Place
 from research.engine.fit import Interrupted
 from research.report import papers, verdicts
 from research.report.papers import Row
+from research.report.records import Result, RunRecord
 from research.report.verdicts import Outcome
 from research.types import BadInput
 from scripts import configs, reproduce
@@ -247,6 +249,22 @@ def test_a_file_that_is_no_table_is_refused(content: str, said: str, tmp_path: P
     (tmp_path / 'small.toml').write_bytes(b'\xff\xfe')
     with pytest.raises(BadInput, match=r'small.toml: not readable as TOML'):
         papers.read(tmp_path / 'small.toml')
+
+
+def test_samples_pick_a_bound_and_no_other_measure() -> None:
+    """A bound counts only at as many samples as the row asks for; what is measured on samples has a number of its own."""
+    lines = tuple(
+        Result(metric=metric, value=value, unit=unit, settings={'samples': samples})
+        for metric, value, unit, samples in [
+            ('test_nll', 1.0, 'nats per example', 50),
+            ('test_nll', 2.0, 'nats per example', 5),
+            ('ndb', 0.1, 'share of bins', 397),
+        ]
+    )
+    record = RunRecord(folder=Path('run'), card={}, lines=lines)
+    row = Row(name='vae', metric='test_nll', protocol='', tag='U', source='', samples=50)
+    found = [reproduction.newest(record, dataclasses.replace(row, metric=m)) for m in ('test_nll', 'ndb', 'ndb_js')]
+    assert [one and one.value for one in found] == [1.0, 0.1, None]
 
 
 def test_two_rows_of_one_name_are_refused(tmp_path: Path) -> None:

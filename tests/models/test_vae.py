@@ -17,6 +17,7 @@ from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogist
 from research.models.vae import VAE
 from research.nets.mlp import MLP
 from research.types import Domain
+from tests.models.completion import states
 
 KEY = jax.random.key(0)
 LINEAR = MLP(hidden=())
@@ -165,6 +166,89 @@ def test_batch_statistics_of_both_nets_come_back_from_the_loss() -> None:
         old, new = params[name]['batch_stats'], mutable[name]['batch_stats']
         assert str(jax.tree.structure(old)) == str(jax.tree.structure(new))
         assert all((a != b).any() for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True))
+
+
+SLOPES, BIASES = np.array([1.5, -0.7, 0.4]), np.array([0.4, 0.1, -0.2])
+OBSERVED = np.array([True, False, True])
+
+
+def line(likelihood: Any, **fields: Any) -> tuple[VAE, dict[str, Any]]:
+    """One latent, three variables: outputs are SLOPES z + BIASES, and q is the posterior of the normal case."""
+    variance = 1 / (1 + (SLOPES**2).sum() / S**2)
+    code = variance * SLOPES / S**2
+    kernel = jnp.stack([jnp.asarray(code), jnp.zeros(3)], axis=1)
+    bias = jnp.array([-float(code @ BIASES), float(np.log(variance))])
+    params = {
+        'encoder': {'params': {'Dense_0': {'kernel': kernel, 'bias': bias}}},
+        'decoder': linear(list(SLOPES), list(BIASES)),
+        'constants': {'offset': jnp.zeros(3)},
+    }
+    return VAE(encoder=LINEAR, decoder=LINEAR, likelihood=likelihood, latent=1, **fields), params
+
+
+def normal_parts() -> tuple[np.ndarray, np.ndarray]:
+    return BIASES, np.outer(SLOPES, SLOPES) + S**2 * np.eye(3)
+
+
+def test_the_marginal_of_a_linear_model_converges_to_the_exact_one() -> None:
+    model, params = line(Gaussian(scale=S), score_samples=4000, score_chunk=20)
+    x = jnp.array([[0.3, 9.0, 1.0], [-2.0, -9.0, 0.5], [2.5, jnp.nan, -1.0]])  # what is not observed plays no part
+    mean, cov = normal_parts()
+    for observed in (OBSERVED, ~OBSERVED, np.array([True, False, False])):
+        seen = np.nan_to_num(np.asarray(x))[:, observed]
+        exact = stats.multivariate_normal.logpdf(seen, mean[observed], cov[np.ix_(observed, observed)])
+        found = jax.jit(model.log_marginal)(params, jnp.where(observed, jnp.nan_to_num(x), x), observed)
+        np.testing.assert_allclose(found, exact, atol=0.05)
+    nothing = jax.jit(model.log_marginal)(params, x, np.zeros(3, bool))
+    np.testing.assert_allclose(nothing, 0, atol=0.05)
+
+
+def test_completions_of_a_linear_model_converge_to_the_exact_conditional() -> None:
+    model, params = line(Gaussian(scale=S), score_samples=400, score_chunk=10)
+    mean, cov = normal_parts()
+    x, n = np.array([1.2, 0.0, -0.8]), 3000
+    drawn = np.asarray(jax.jit(model.conditional)(params, jnp.tile(jnp.asarray(x), (n, 1)), OBSERVED, KEY))
+    np.testing.assert_allclose(drawn[:, OBSERVED], np.tile(x[OBSERVED], (n, 1)), rtol=1e-6)
+    gain = cov[1, OBSERVED] @ np.linalg.inv(cov[np.ix_(OBSERVED, OBSERVED)])
+    exact = stats.norm(mean[1] + gain @ (x - mean)[OBSERVED], np.sqrt(cov[1, 1] - gain @ cov[OBSERVED, 1]))
+    assert stats.kstest(drawn[:, 1], exact.cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize('likelihood', [Bernoulli(), Categorical(levels=2)], ids=['bernoulli', 'categorical'])
+def test_parts_of_bits_are_sums_over_completions(likelihood: Any) -> None:
+    """Against the integral over z; the encoder is another model's, so that its weights have work to do."""
+    model, params = line(likelihood, score_samples=8000, score_chunk=20)
+    if isinstance(likelihood, Categorical):  # logits (0, o) of the two values, and an encoder of one-hot bits
+        wide = np.stack([np.zeros(3), SLOPES], axis=1).reshape(-1), np.stack([np.zeros(3), BIASES], axis=1).reshape(-1)
+        kernel = jnp.repeat(params['encoder']['params']['Dense_0']['kernel'], 2, axis=0).at[::2].set(0)
+        params['encoder']['params']['Dense_0']['kernel'] = kernel
+        params |= {'decoder': linear(list(wide[0]), list(wide[1])), 'constants': {'offset': jnp.zeros((3, 2))}}
+    z = np.linspace(-8, 8, 2001)
+    on = 1 / (1 + np.exp(-(z[:, None] * SLOPES + BIASES)))
+    every = states(3)
+    p = np.stack([np.prod(np.where(x > 0, on, 1 - on), axis=1) for x in every]) @ stats.norm.pdf(z) * (z[1] - z[0])
+    assert p.sum() == pytest.approx(1, abs=1e-6)
+    x = jnp.asarray(every).astype(jnp.int32 if isinstance(likelihood, Categorical) else jnp.float32)
+    for observed in (OBSERVED, ~OBSERVED, np.ones(3, bool)):
+        agree = ((every[:, None] == every[None]) | ~observed).all(axis=2)
+        found = jax.jit(model.log_marginal)(params, x, observed)
+        np.testing.assert_allclose(found, np.log(agree @ p), atol=0.06)
+    n, i = 2000, 5
+    fill = dataclasses.replace(model, score_samples=400).conditional
+    drawn = np.asarray(jax.jit(fill)(params, jnp.tile(x[i], (n, 1)), OBSERVED, KEY))
+    possible = ((every == every[i]) | ~OBSERVED).all(axis=1)
+    exact = p * (every[:, 1] == 1) @ possible / (p @ possible)
+    assert abs((drawn[:, 1] == 1).mean() - exact) < 4 * np.sqrt(exact * (1 - exact) / n) + 0.005
+    assert drawn.dtype == x.dtype and (drawn[:, OBSERVED] == every[i][OBSERVED]).all()
+
+
+def test_one_draw_and_odd_numbers_of_draws_are_taken() -> None:
+    """k is rounded up to whole rounds of M components; with M = 1 the prior proposes alone."""
+    x = jnp.asarray(states(3))
+    for samples, chunk, k in ((7, 3, 9), (1, 10, 1), (5, 1, 5)):
+        model, params = line(Bernoulli(), score_samples=samples, score_chunk=chunk)
+        z, log_w = jax.jit(model.weighed)(params, x, OBSERVED, KEY)
+        assert z.shape == (k, 8, 1) and log_w.shape == (k, 8) and np.isfinite(log_w).all()
 
 
 def test_what_it_cannot_score_is_said() -> None:
