@@ -66,9 +66,15 @@ def model(exclusion: bool = True, order: int = ORDER) -> PPM:
 
 
 @functools.cache
+def counting(exclusion: bool, order: int) -> Any:
+    ours = model(exclusion, order)
+    return jax.jit(lambda x: ours.solve({}, ours.statistics({}, x)[0]))
+
+
+@functools.cache
 def fitted(text: Gram, exclusion: bool = True, length: int = 16, order: int = ORDER) -> Any:
-    ours, x = model(exclusion, order), jnp.asarray(windows(np.array(text, np.int16), 0, len(text), length, CONTEXT))
-    return jax.jit(lambda x: ours.solve({}, ours.statistics({}, x)[0]))(x)
+    x = jnp.asarray(windows(np.array(text, np.int16), 0, len(text), length, CONTEXT))
+    return counting(exclusion, order)(x)
 
 
 @functools.cache
