@@ -26,6 +26,7 @@ from research.models.hmm import HMM
 from research.models.independent import Independent
 from research.models.kernel_density import KernelDensity
 from research.models.language import LanguageModel
+from research.models.linear_dynamical_system import LinearDynamicalSystem
 from research.models.mixture import BernoulliMixture, CategoricalMixture, GaussianMixture
 from research.models.nearest_copy import NearestCopy
 from research.models.ngram import NGram
@@ -194,6 +195,8 @@ CASES: dict[str, Case] = {
         ),
         *binary(),
     ),
+    'lds': Case(EMTrainer(model=LinearDynamicalSystem(states=2, variance_floor=1e-2)), *real()),
+    'lds_gradient': Case(GradientTrainer(model=LinearDynamicalSystem(states=2)), *real()),
     'made': Case(GradientTrainer(model=Autoregressive(net=MADE(hidden=(8,))), learning_rate=0.03), *binary()),
     'nade': Case(GradientTrainer(model=Autoregressive(net=NADE(hidden=8, chunk=2)), learning_rate=0.03), *binary()),
     'rbm': Case(
