@@ -1,6 +1,8 @@
-"""Markov chain over whole chords of the JSB chorales, Witten-Bell on top of persistent keys. No network.
+"""Markov chain over whole chords of the JSB chorales, leaning on persistent keys: 6.1134 nats per time step. No network.
 
-`--set trainer.model.order=1` counts chords alone, `trainer.model.base.memory=false` leans on independent keys.
+Witten-Bell, all 4725 test steps. The validation pieces chose order 2 and the base: orders 1, 2 and 3 gave 7.238, 6.077 and 6.089,
+and on independent keys (`trainer.model.base.memory=false`) 7.439, 6.264 and 6.276. Over the 4648 steps after the first of
+each piece, `--set data.context=1`, 6.1301. `python -m scripts.train chord_chain_jsb`: 10 s on two busy CPU cores.
 """
 
 from research.data import Music
