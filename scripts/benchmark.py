@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+from collections.abc import Callable
 
 from absl import flags
 
 from research.types import BadInput
 from scripts import cli
 
-CONTESTS = ('vae', 'dcgan', 'mixture', 'density', 'ngram', 'starts', 'sweep', 'kernels', 'peak')
-ASKED_FOR = ('kernels', 'peak')  # held only where they are named: slow, and for an accelerator
+CONTESTS = (
+    'vae', 'dcgan', 'mixture', 'density', 'sequences', 'circuits', 'ngram', 'starts', 'sweep', 'kernels', 'peak',
+)  # fmt: skip
+ASKED_FOR = ('sequences', 'kernels', 'peak')  # held only where they are named: slow, and for an accelerator
 
 
 def main(argv: list[str]) -> int:
@@ -24,8 +27,8 @@ def main(argv: list[str]) -> int:
     import jax
 
     from research.engine import cache, card
-    from scripts.benchmarks import dcgan, density, mixture, ngram, peak, starts, sweep, vae
-    from scripts.benchmarks.contest import hold, table
+    from scripts.benchmarks import circuits, dcgan, density, mixture, ngram, peak, sequences, starts, sweep, vae
+    from scripts.benchmarks.contest import Contest, hold, table
 
     cache.enable()
     device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
@@ -33,27 +36,29 @@ def main(argv: list[str]) -> int:
     print(
         f'{card.device()}, {platform.processor() or platform.machine()}, {peers}{torch_version(device)}\n', flush=True
     )
-    made = {
-        'vae': lambda: vae.contest(device),
-        'dcgan': lambda: dcgan.contest(device),
-        'mixture': mixture.contest,
-        'kernels': density.kernels,
+    contests: dict[str, Callable[[], list[Contest]]] = {
+        'vae': lambda: [vae.contest(device)],
+        'dcgan': lambda: [dcgan.contest(device)],
+        'mixture': lambda: [mixture.contest()],
+        'density': density.contests,
+        'sequences': sequences.contests,
+        'circuits': lambda: [circuits.contest()],
+        'sweep': sweep.contests,
+        'kernels': lambda: [density.kernels()],
     }
+    reports: dict[str, Callable[[], str]] = {
+        'sequences': sequences.tree,
+        'ngram': ngram.report,
+        'starts': lambda: starts.report(3),
+        'peak': peak.report,
+    }
+    if device == 'cuda':
+        reports['sweep'] = sweep.scaling
     for name in chosen:
-        if name in made:
-            print(table(hold(made[name](), options.repeats)), end='\n\n', flush=True)
-        elif name == 'peak':
-            print(peak.report(), end='\n\n', flush=True)
-        elif name == 'density':
-            for contest in density.contests():
-                print(table(hold(contest, options.repeats)), end='\n\n', flush=True)
-        elif name == 'sweep':
-            for contest in sweep.contests():
-                print(table(hold(contest, options.repeats)), end='\n\n', flush=True)
-            if device == 'cuda':
-                print(sweep.scaling(), end='\n\n', flush=True)
-        else:
-            print(ngram.report() if name == 'ngram' else starts.report(3), end='\n\n', flush=True)
+        for contest in contests.get(name, list)():
+            print(table(hold(contest, options.repeats)), end='\n\n', flush=True)
+        if name in reports:
+            print(reports[name](), end='\n\n', flush=True)
     return 0
 
 
@@ -71,7 +76,7 @@ if __name__ == '__main__':
     flags.DEFINE_list(
         'only',
         [],
-        f'Contests to hold, of {", ".join(CONTESTS)}; all but kernels (slow) and peak (an accelerator’s) where not given.',
+        f'Contests to hold, of {", ".join(CONTESTS)}; all but {", ".join(ASKED_FOR)} where not given.',
     )
     flags.DEFINE_integer('repeats', 7, 'How often each contender is measured.', lower_bound=1)
     cli.run(main)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scripts.benchmarks import contest, dcgan, mixture, peak, sweep, vae
+from scripts.benchmarks import circuits, contest, dcgan, mixture, peak, sequences, sweep, vae
 from scripts.benchmarks.contest import Contest, Measure
 
 
@@ -53,3 +53,23 @@ def test_a_sweep_and_its_solo_runs_are_measured(monkeypatch: pytest.MonkeyPatch)
     assert len({(float(m.numbers['model.beta']), m.seed) for m in members}) == 4
     assert sweep.together(plan, members, 'map')() > 0
     assert sweep.solo(plan, members[:1])() > 0
+
+
+@pytest.mark.parametrize('kind', ['categorical', 'gaussian'])
+def test_contenders_of_baum_welch_end_at_one_likelihood(kind: str) -> None:
+    held = sequences.baum_welch(kind, states=2, sequences=4, length=10)
+    assert held.contenders['ours']() > 0
+    assert not any('ends at' in note for note in held.notes)
+
+
+def test_the_best_tree_is_timed_with_its_compilation() -> None:
+    assert 'with compilation' in sequences.tree(rows=40, variables=6)
+
+
+def test_contenders_of_the_circuit_end_at_one_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(circuits, 'BATCH', 20)
+    x = (np.random.default_rng(0).random((60, 5)) < 0.4).astype(np.float32)
+    monkeypatch.setattr(circuits, 'data', lambda: (x, 'noise'))
+    held = circuits.contest()
+    assert held.contenders['ours']() > 0
+    assert not any('ends at' in note for note in held.notes)
