@@ -63,9 +63,9 @@ class HiddenChowLiu:
         best = trees.spanning_tree(trees.mutual_information(n, both, self.alpha))
         if self.trees == 1:
             return self.start(key, best, n, both)
-        keys = [jax.random.split(jax.random.fold_in(key, m)) for m in range(self.trees)]
-        found = [best, *(self.other(key_w, x) for key_w, _ in keys[1:])]
-        members = [self.start(key_p, tree, n, both) for tree, (_, key_p) in zip(found, keys, strict=True)]
+        keys = [jax.random.fold_in(key, i) for i in range(2 * self.trees)]
+        found = [best, *(self.other(keys[m], x) for m in range(1, self.trees))]
+        members = [self.start(keys[self.trees + m], tree, n, both) for m, tree in enumerate(found)]
         return {**jax.tree.map(lambda *leaves: jnp.stack(leaves), *members), 'logits': jnp.zeros(self.trees)}
 
     def other(self, key: Key, x: Array) -> Tree:

@@ -33,6 +33,7 @@ from research.models.ngram import NGram
 from research.models.persistence import Persistence
 from research.models.ppca import PPCA
 from research.models.ppm import PPM
+from research.models.quad_tree import QuadTree
 from research.models.rbm import RBM
 from research.models.sequence import SequenceModel
 from research.models.tree_mixture import TreeMixture
@@ -175,7 +176,10 @@ CASES: dict[str, Case] = {
     'hidden_chow_liu_mixture_gradient': Case(
         GradientTrainer(model=HiddenChowLiu(states=2, trees=2), learning_rate=0.03), *binary()
     ),
-    'tree_mixture': Case(EMTrainer(model=TreeMixture(components=2)), *binary()),
+    'tree_mixture': Case(EMTrainer(model=TreeMixture(components=3)), *binary(5)),
+    'quad_tree': Case(EMTrainer(model=QuadTree(states=2, values=3)), *integer()),
+    'quad_tree_stepwise': Case(StepwiseEMTrainer(model=QuadTree(states=2, values=0)), *binary()),
+    'quad_tree_gradient': Case(GradientTrainer(model=QuadTree(states=2, values=3), learning_rate=0.03), *integer()),
     'hmm': Case(EMTrainer(model=HMM(states=2, emission=CategoricalEmission(levels=3), context=1)), *tokens()),
     'persistence': Case(EMTrainer(model=Persistence(context=0)), *binary()),
     'chord_chain': Case(
