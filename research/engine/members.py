@@ -56,11 +56,27 @@ def streams(plan: Plan, mode: str) -> int:
 
     On a CPU as many as there are cores: the products of a small net are too small for two cores to share, so each core
     takes other members. 32 VAEs on two cores: 1.78 times the speed of solo runs, and the same bits; side by side in one
-    call only 1.1 to 1.3 times. On an accelerator, or over several devices, one.
+    call only 1.1 to 1.3 times. On an accelerator, or over several devices, one; and one where a step holds a loop of its own.
     """
-    if mode == 'loop' or jax.default_backend() != 'cpu' or plan.mesh.size > 1:
+    if mode == 'loop' or jax.default_backend() != 'cpu' or plan.mesh.size > 1 or loops_inside(plan):
         return 1
     return min(STREAMS, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)
+
+
+def loops_inside(plan: Plan) -> bool:
+    """Whether a step holds a loop: over time, components, parts of a batch.
+
+    Within the loop over steps, XLA's threads on a CPU wait for such a loop's operations, which wait for a thread: two calls at
+    a time then hold all threads of two cores and wait for ever (mixtures with full covariances, recurrent nets).
+    """
+    state, x = plans.template(plan).state, feed.sample_shapes(plan.x, plan.batch_size)
+    x = jax.tree.map(lambda a: jax.ShapeDtypeStruct((plan.batch_size, *a.shape[1:]), a.dtype), x)
+
+    def step(state: Any, x: Any, key: Any) -> Any:
+        return plan.trainer.step(state, plan.transform(x, key), key)
+
+    told = str(jax.make_jaxpr(step)(state, x, jax.random.key(0)))
+    return any(f' {name}[' in told for name in ('scan', 'while'))
 
 
 class Group:
