@@ -1,7 +1,7 @@
-"""Fully visible sigmoid belief network on one of the 20 binary sets, exact; `--set data.name=plants` takes another than nltcs.
+"""Fully visible sigmoid belief network on one of the 20 binary sets, exact; nltcs, or `--set data.name=plants`.
 
 Neal 1992; Frey 1998: a logistic regression of each variable on those before it, a masked net without hidden layers.
-`python -m scripts.train fvsbn_binary`: 10 s on two CPU cores.
+`python -m scripts.train fvsbn_binary`: half a minute on two CPU cores.
 """
 
 from research.data import Binary

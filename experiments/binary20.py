@@ -85,7 +85,7 @@ def table(scores: dict[str, dict[str, Score]]) -> str:
     columns = [column for column in COLUMNS if any(column in row for row in scores.values())]
     lines = [['', *(f'{column} (net) ' if column in nets else f'{column} ' for column in columns)]]
     for name, row in scores.items():
-        lowest = min(score.nats for score in row.values())
+        lowest = min(score.nats for score in row.values()) if len(row) > 1 else None
         found = [row.get(column) for column in columns]
         lines.append([name, *(cell(score, score is not None and score.nats == lowest) for score in found)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -138,8 +138,8 @@ def main(argv: list[str]) -> int:
     for name in sets:
         label = Path(name).stem
         scores[label] = {c: fit_and_score(COLUMNS[c], name, out / label / COLUMNS[c]) for c in columns}
-    told = f'Test score in nats per example (less is better)\n{table(scores)}\n{verdict(scores)}'
-    (out / 'table.txt').write_text(told + '\n', encoding='utf-8')
+        told = f'Test score in nats per example (less is better)\n{table(scores)}\n{verdict(scores)}'
+        (out / 'table.txt').write_text(told + '\n', encoding='utf-8')  # after each set: all of them take hours
     print(f'\n{told}')
     return 0
 

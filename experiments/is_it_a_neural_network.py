@@ -40,19 +40,50 @@ class Entry(NamedTuple):
 DOMAINS: dict[str, tuple[Entry, ...]] = {
     'digits': (
         Entry('independent_digits', seeded=False),
+        Entry('histogram_digits', seeded=False),
         Entry('mixture_digits'),
         Entry('mixture_gradient_digits'),
+        Entry('factor_analysers_digits'),
         Entry('vae_digits'),
         Entry('gan_digits'),
+        # the same images as grey levels: probabilities, a table of its own
+        Entry('categorical_mixture_digits'),
+        Entry('quad_tree_digits'),
+        Entry('vae_grey_digits'),
+    ),
+    'mnist': (
+        Entry('chow_liu_mnist'),
+        Entry('mixture_mnist'),
+        Entry('hclt_mnist'),
+        Entry('vae_mnist'),
+        Entry('made_mnist'),
+    ),
+    'jsb_chorales': (
+        Entry('independent_jsb', seeded=False),
+        Entry('persistence_jsb', seeded=False),
+        Entry('chord_chain_jsb', seeded=False),
+        Entry('mixture_jsb'),
+        Entry('hmm_jsb'),
+        Entry('vae_jsb'),
+        Entry('recurrent_jsb'),
     ),
     'python_reference': (Entry('ngram_python', seeded=False), Entry('transformer_python')),
-    'tiny_shakespeare': (Entry('ngram_shakespeare', seeded=False), Entry('transformer_shakespeare')),
-    'nltcs': (
-        Entry('chow_liu_nltcs', seeded=False),
-        Entry('hclt_nltcs'),
-        Entry('made_binary'),
-        Entry('vae_binary'),
+    'tiny_shakespeare': (
+        Entry('ngram_shakespeare', seeded=False),
+        Entry('kneser_ney_shakespeare', seeded=False),
+        Entry('ppm_shakespeare', seeded=False),
+        Entry('transformer_shakespeare'),
     ),
+    **{
+        name: (
+            Entry('chow_liu_nltcs', seeded=False, data=name),
+            Entry('tree_mixture_nltcs', data=name),
+            Entry('hclt_nltcs', data=name),
+            Entry('made_binary', data=name),
+            Entry('vae_binary', data=name),
+        )
+        for name in ('nltcs', 'plants', 'dna')
+    },
 }
 EMBEDDED = ('digits', 'python_reference')  # what comes with the installation
 TITLE = 'Is generative AI a neural network?'

@@ -94,8 +94,9 @@ def check_batch(run: Run, batch_size: int, examples: int) -> None:
             f'batch_size={batch_size}: expected a multiple of {parts} (critic_steps x accumulate x mesh.data)'
         )
     if isinstance(run.trainer.model, Undivided) and run.trainer.parts > 1:
-        name = type(run.trainer.model).__name__
-        raise BadInput(f'trainer.accumulate={run.trainer.parts}: each part would move the chains of {name} on; expected 1')
+        raise BadInput(
+            f'trainer.accumulate={run.trainer.parts}: each part would move the model’s chains on; expected 1'
+        )
     if isinstance(run.trainer.model, OnePass) and batch_size != examples:
         raise BadInput(f'batch_size={batch_size}: this model counts all the data in one batch; expected none')
     if run.trainer.whole_epochs and examples % batch_size:

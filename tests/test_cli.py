@@ -79,7 +79,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (('vae_digits', '--set', 'batch_size=5000'), 'batch_size=5000: the data have 1400 training examples'),
     (('vae_digits', '--set', 'mesh.data=50'), 'mesh: data=50 takes 50 devices, and there are'),
     (('mixture_digits', '--set', 'batch_size=999'), 'it must divide their number, 1400; expected 700'),
-    (('rbm_digits', '--set', 'trainer.accumulate=2'), 'each part would move the chains of RBM on; expected 1'),
+    (('rbm_digits', '--set', 'trainer.accumulate=2'), 'each part would move the model’s chains on; expected 1'),
     (('ngram_python', '--set', 'batch_size=10'), 'batch_size=10: this model counts all the data in one batch'),
     (('ngram_python', '--set', 'data.context=1'), 'order=5 looks back 4 symbols, and data.context=1 gives fewer'),
     (('transformer_python', '--set', 'trainer.model.values=3'), 'trainer.model.values=3: the data decide this'),

@@ -19,7 +19,17 @@ ASKED_FOR = {
     'gan_ring',
 }  # fmt: skip
 EMBEDDED = ('digits', 'python_reference', 'ring', 'grid')
-NETWORKS = ('vae', 'iwae', 'gan', 'transformer', 'fvsbn', 'made', 'nade', 'rbm', 'recurrent')  # configs of these hold one
+NETWORKS = (
+    'vae',
+    'iwae',
+    'gan',
+    'transformer',
+    'fvsbn',
+    'made',
+    'nade',
+    'rbm',
+    'recurrent',
+)  # configs of these hold one
 
 each = pytest.mark.parametrize('name', configs.names())
 

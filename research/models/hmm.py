@@ -55,6 +55,8 @@ class HMM:
         if domain.kind not in self.emission.kinds:
             kinds = ' or '.join(self.emission.kinds)
             return f'{type(self.emission).__name__} shows {kinds} data, not {domain.kind}'
+        if domain.unit == 'time step' and len(domain.shape) == 1:
+            return 'HMM takes sequences, and one example here is one time step: set data.pieces=true'
         if 'tokens' in self.emission.kinds and len(domain.shape) > 1:
             return f'{type(self.emission).__name__} shows one symbol a step, not {domain.shape[1:]}'
         return None

@@ -173,8 +173,7 @@ def nats(record: RunRecord, result: Result) -> tuple[np.ndarray, np.ndarray] | N
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(f'{plain(path)} cannot be read ({plain(error)}); evaluate the run again') from None
     if result.unit.startswith('bits'):
-        domain = record.card['domain']
-        values = values / (math.log(2) * (1 if domain.get('kind') == 'tokens' else math.prod(domain['shape'])))
+        values = values / (math.log(2) * variables(record.card['domain']))
     if (
         values.ndim != 1
         or values.shape != units.shape
@@ -182,3 +181,12 @@ def nats(record: RunRecord, result: Result) -> tuple[np.ndarray, np.ndarray] | N
     ):
         raise BadInput(f'{plain(path)} does not add up to {result.metric} {result.value:.6g}; evaluate the run again')
     return values, units
+
+
+def variables(domain: Mapping[str, Any]) -> int:
+    """Scored variables in one unit: those of one time step of a piece, pixels of an image, 1 for a character."""
+    if domain.get('kind') == 'tokens':
+        return 1
+    shape = domain['shape']
+    pieces = domain.get('unit') == 'time step' and len(shape) == 2
+    return int(shape[1]) if pieces else math.prod(shape)

@@ -29,7 +29,14 @@ from typing import Any, Literal, get_args
 from research.types import BadInput
 
 Tag = Literal['S', 'S2', 'M', 'U']
-METRICS = ('test_nll', 'bits_per_dim', 'pixel_mmd', 'pixel_frechet', 'ndb', 'ndb_js')  # what `research.evaluate` measures
+METRICS = (
+    'test_nll',
+    'bits_per_dim',
+    'pixel_mmd',
+    'pixel_frechet',
+    'ndb',
+    'ndb_js',
+)  # what `research.evaluate` measures
 VARIANT = ('metric', 'protocol', 'set', 'samples', 'band', 'band_from', 'seeds', 'cost')
 LONGEST = 1_000_000  # bytes of a file
 

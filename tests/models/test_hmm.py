@@ -282,6 +282,7 @@ def test_what_it_cannot_take_is_said() -> None:
     text = Domain(kind='tokens', shape=(8,), values=5, context=2, unit='character')
     assert HMM(emission=CategoricalEmission(levels=5)).fits(text) is None
     assert 'tokens' in str(HMM().fits(text))
+    assert 'data.pieces=true' in str(HMM().fits(Domain(kind='binary', shape=(88,), unit='time step')))
     pairs = Domain(kind='integer', shape=(8, 2), values=5)
     assert 'one symbol' in str(HMM(emission=CategoricalEmission(levels=5)).fits(pairs))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from research.engine import score
 from research.maths import statistics
-from research.report import comparison
+from research.report import cells, comparison
 from research.report.comparison import Cell, compare
+from research.types import Domain
 
 N = 200
 
@@ -108,3 +112,17 @@ def test_the_text_is_aligned_narrow_and_tells_what_to_know() -> None:
 
 def test_letters_go_on_after_z() -> None:
     assert comparison.letters(28)[24:] == ['Y', 'Z', 'AA', 'AB']
+
+
+@pytest.mark.parametrize(
+    'domain',
+    [
+        Domain(kind='binary', shape=(160, 88), unit='time step', modality='music'),
+        Domain(kind='binary', shape=(88,), unit='time step', modality='music'),
+        Domain(kind='unit', shape=(8, 8, 1), modality='image'),
+        Domain(kind='tokens', shape=(65,), values=5, unit='character'),
+    ],
+    ids=['pieces', 'frames', 'images', 'text'],
+)
+def test_bits_per_dimension_are_of_the_variables_that_the_evaluation_counts(domain: Domain) -> None:
+    assert cells.variables(dataclasses.asdict(domain)) == score.variables(domain)
