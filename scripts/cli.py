@@ -35,6 +35,12 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             return main(argv)
         except app.UsageError as error:  # absl would print the whole help before it
             raise BadInput(str(error)) from error
+        except Exception as error:
+            loop = sys.modules.get('research.engine.loop')  # not there where nothing was trained
+            if loop is None or not isinstance(error, loop.Interrupted):
+                raise
+            print(f'{error}; the same command with --resume goes on', file=sys.stderr)
+            return error.code
 
     try:
         app.run(guarded, flags_parser=_parse)

@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments import binary20
+from research.engine.checkpoint import Place
+from research.engine.fit import Interrupted
 from scripts import evaluate, report, sample, train
 from tests.command import Command, caller
 from tests.runs import SMALL, digits, epochs, snapshot
@@ -276,3 +279,16 @@ def test_a_report_of_a_real_run(trained: Path, tmp_path: Path, command: Command)
     page = (tmp_path / 'page.html').read_text('utf-8')
     assert page.count('data:image/png;base64,') >= 2  # samples and real data
     assert 'https://' not in page
+
+
+def test_an_experiment_that_is_stopped_says_how_to_go_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(*rest: object, **options: object) -> None:
+        raise Interrupted(signal.SIGTERM, Place(0, 3))
+
+    monkeypatch.setattr(binary20, 'fit_and_score', stopped)
+    monkeypatch.setattr(binary20, 'chosen', lambda names: names)
+    done = command(binary20, '--sets', 'any', '--out', tmp_path / 'runs')
+    assert done.code == 75
+    assert done.err == 'stopped after epoch 0, step 3; saved; the same command with --resume goes on\n'
