@@ -1,6 +1,6 @@
 """An autoregressive model of symbols: p(x) = prod_t p(x_t | x_<t), each factor a softmax over a causal net's logits.
 
-The net (Transformer or GRU) sees the context and the symbols before t; -1 stands for 'nothing there', which is how a text
+The net (Transformer or recurrent) sees the context and the symbols before t; -1 stands for 'nothing there', which is how a text
 begins. The data's windows bring `context` symbols that are given and not scored.
 """
 

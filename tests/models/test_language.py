@@ -13,12 +13,12 @@ from scipy.special import log_softmax
 
 from research.models.language import LanguageModel
 from research.nets.attention import Transformer
-from research.nets.recurrent import GRU
+from research.nets.recurrent import Recurrent
 from research.types import Domain
 
 KEY = jax.random.key(0)
 VALUES = 4
-NETS: dict[str, Any] = {'transformer': Transformer(layers=1, heads=2, width=8, window=12), 'gru': GRU(width=8)}
+NETS: dict[str, Any] = {'transformer': Transformer(layers=1, heads=2, width=8, window=12), 'gru': Recurrent(width=8)}
 nets = pytest.mark.parametrize('net', NETS.values(), ids=NETS.keys())
 
 

@@ -42,7 +42,7 @@ from research.nets import dcgan
 from research.nets.attention import Transformer
 from research.nets.masked import MADE, NADE
 from research.nets.mlp import MLP
-from research.nets.recurrent import GRU, Recurrent
+from research.nets.recurrent import Recurrent
 from research.trainers.adversarial import AdversarialTrainer
 from research.trainers.em import EMTrainer, StepwiseEMTrainer
 from research.trainers.gradient import GradientTrainer
@@ -231,5 +231,5 @@ CASES: dict[str, Case] = {
         ),
         *tokens(),
     ),
-    'gru': Case(GradientTrainer(model=LanguageModel(net=GRU(width=8), window=4, context=1, values=3)), *tokens()),
+    'gru': Case(GradientTrainer(model=LanguageModel(net=Recurrent(width=8), window=4, context=1, values=3)), *tokens()),
 }
