@@ -23,6 +23,7 @@ from research import run as runs
 from research.data import named
 from research.data.binary import BINARY
 from research.report import leaderboard
+from research.report.leaderboard import Column
 from research.run import Run
 from research.types import BadInput
 from scripts import cli, configs
@@ -73,25 +74,22 @@ def fit_and_score(config: str, name: str, folder: Path) -> Score:
     return Score(result.value, str(result.kind), bool(record.network))
 
 
-def cell(score: Score | None, best: bool) -> str:
-    if score is None:
-        return '- '
-    return f'{"<= " if score.kind == "bound" else ""}{score.nats:.3f}{"*" if best else " "}'
+def cell(score: Score | None) -> str:
+    return '' if score is None else f'{"<= " if score.kind == "bound" else ""}{score.nats:.3f}'
 
 
 def table(scores: dict[str, dict[str, Score]]) -> str:
     """A line for each set, a column for each model; '*' at the lowest of a line, '(net)' over the models with a network."""
-    nets = {column for row in scores.values() for column, score in row.items() if score.network}
-    columns = [column for column in COLUMNS if any(column in row for row in scores.values())]
-    lines = [['', *(f'{column} (net) ' if column in nets else f'{column} ' for column in columns)]]
-    for name, row in scores.items():
-        lowest = min(score.nats for score in row.values()) if len(row) > 1 else None
-        found = [row.get(column) for column in columns]
-        lines.append([name, *(cell(score, score is not None and score.nats == lowest) for score in found)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    told = [line[0].ljust(widths[0]) + ''.join('  ' + c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))
-            for line in lines]  # fmt: skip
-    return '\n'.join(text.rstrip() for text in told)
+    rows = list(scores.values())
+    lowest = [min(score.nats for score in row.values()) for row in rows]
+    shown = [Column(key='set', head='', cells=tuple(scores), numeric=False)]
+    for name in (name for name in COLUMNS if any(name in row for row in rows)):
+        found = [row.get(name) for row in rows]
+        network = any(score.network for score in found if score)
+        best = frozenset(i for i, score in enumerate(found) if score and score.nats == lowest[i])
+        head = f'{name} (net)' if network else name
+        shown.append(Column(key=name, head=head, cells=tuple(map(cell, found)), best=best))
+    return '\n'.join(leaderboard.aligned(shown))
 
 
 def verdict(scores: dict[str, dict[str, Score]]) -> str:

@@ -17,12 +17,13 @@ import math
 import time
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 
 from research.data import Data, Text, named
 from research.data.text import Corpus, read
+from research.report.leaderboard import Column, aligned
 from research.types import BadInput
 from scripts import cli, configs
 
@@ -68,21 +69,24 @@ def modelled(config: str, spec: Text, data: Data) -> Figure:
     return Figure(label(run.trainer.model), nll.value, time.perf_counter() - began)
 
 
-def label(model: object) -> str:
+def label(model: Any) -> str:
     """'NGram of order 7, KneserNey', 'PPM of order 5'."""
-    smoothing = getattr(model, 'smoothing', None)
-    kind = '' if smoothing is None else f', {type(smoothing).__name__}'
-    return f'{type(model).__name__} of order {getattr(model, "order", "")}{kind}'
+    from research.models.ngram import NGram
+
+    kind = f', {type(model.smoothing).__name__}' if isinstance(model, NGram) else ''
+    return f'{type(model).__name__} of order {model.order}{kind}'
 
 
 def table(figures: list[Figure]) -> str:
     """Aligned lines, the best first."""
-    width = max(len(figure.name) for figure in figures)
-    lines = [f'{"":<{width}}  {"nats":>7}  {"bits":>7}  {"seconds":>8}']
-    for figure in sorted(figures, key=lambda figure: figure.nats):
-        bits = figure.nats / math.log(2)
-        lines.append(f'{figure.name:<{width}}  {figure.nats:>7.4f}  {bits:>7.4f}  {figure.seconds:>8.2f}')
-    return '\n'.join(lines)
+    ordered = sorted(figures, key=lambda figure: figure.nats)
+    cells = {
+        'nats': [f'{figure.nats:.4f}' for figure in ordered],
+        'bits': [f'{figure.nats / math.log(2):.4f}' for figure in ordered],
+        'seconds': [f'{figure.seconds:.2f}' for figure in ordered],
+    }
+    names = Column(key='name', head='', cells=tuple(figure.name for figure in ordered), numeric=False)
+    return '\n'.join(aligned([names, *(Column(key=head, head=head, cells=tuple(own)) for head, own in cells.items())]))
 
 
 def define_flags() -> None:

@@ -104,6 +104,7 @@ def forward(system: System, x: Array, seen: Array, exists: Array) -> tuple[Filte
     log_noise = jnp.log(system.noise) + LOG_2PI
 
     def step(before: tuple[Array, Array], now: tuple[Array, Array, Array]) -> Any:
+        """What is known of z_t before x_t, and x_t; what is known of z_{t+1}, and of z_t with its gain."""
         (mean, root), (x, seen, here) = before, now
         sharp = seen * jax.lax.rsqrt(system.noise)  # W^1/2 [masks, D]
         shown = product(system.loadings, root)  # F [masks, D, K]

@@ -154,6 +154,7 @@ class ChordChain:
         everywhere = jnp.ones(n, bool)
 
         def step(carry: tuple[Array, list[Array]], i: Array) -> tuple[tuple[Array, list[Array]], Array]:
+            """A chord from the base, in whose place each order, the longest last, may put one of those that it counted."""
             before, contexts = carry
             key_base, *key_levels = jax.random.split(jax.random.fold_in(key, i), self.order + 1)
             now = self.base.draw(params['base'], before, key_base)

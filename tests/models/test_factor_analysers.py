@@ -15,6 +15,7 @@ from sklearn.decomposition import FactorAnalysis
 
 from research.models.factor_analysers import FactorAnalysers
 from research.types import Domain
+from tests.models import degenerate
 from tests.models.test_mixture import climb, iterate
 
 KEY = jax.random.key(0)
@@ -153,25 +154,13 @@ def test_em_never_lowers_the_likelihood(noise: Any) -> None:
     assert (levels[:, -1] > levels[:, 0] + 0.01).all()
 
 
-DEGENERATE = {
-    'constant': np.tile(np.array([[1.0, 2.0, 3.0]], np.float32), (6, 1)),
-    'few': np.array([[0, 0, 1], [1, 0, 0], [1, 1, 1]], np.float32),
-    'one': np.array([[0.5, 0.1, 0.2]], np.float32),
-    'far': (np.random.default_rng(0).normal(size=(20, 3)) * [1e2, 1e-3, 0] + 1e3).astype(np.float32),
-}
-
-
 @each
-@pytest.mark.parametrize('name', DEGENERATE)
+@pytest.mark.parametrize('name', degenerate.NAMES)
 def test_degenerate_data_stay_defined(noise: Any, name: str) -> None:
     """More components than examples, more factors than variables, constants: finite parameters, scores and draws."""
-    x, model = DEGENERATE[name], FactorAnalysers(components=5, factors=4, noise=noise)
+    x, model = degenerate.example(name, 1e2, 1e3), FactorAnalysers(components=5, factors=4, noise=noise)
     fitted, levels = iterate(model, jax.jit(model.init)(KEY, jnp.asarray(x)), x, 8)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted))
-    assert np.isfinite(levels).all()
-    o = jnp.array([True, False, True])
-    assert np.isfinite(jax.jit(model.log_marginal)(fitted, jnp.asarray(x), o)).all()
-    assert np.isfinite(jax.jit(model.conditional)(fitted, jnp.asarray(x), o, KEY)).all()
+    degenerate.check(model, fitted, levels, x)
 
 
 @each

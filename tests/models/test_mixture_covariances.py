@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture as Reference
 from research.maths import kmeans
 from research.models.mixture import BernoulliMixture, CategoricalMixture, GaussianMixture
 from research.types import Domain
+from tests.models import degenerate
 from tests.models.completion import check_conditional, check_marginals
 from tests.models.test_mixture import climb, iterate
 
@@ -151,26 +152,14 @@ def test_em_never_lowers_the_likelihood(kind: Any) -> None:
     assert (levels[:, -1] > levels[:, 0] + 0.01).all()
 
 
-DEGENERATE = {
-    'constant': np.tile(np.array([[1.0, 2.0, 3.0]], np.float32), (6, 1)),
-    'few': np.array([[0, 0, 1], [1, 0, 0], [1, 1, 1]], np.float32),
-    'one': np.array([[0.5, 0.1, 0.2]], np.float32),
-    'far': (np.random.default_rng(0).normal(size=(20, 3)) * [1e3, 1e-3, 0] + 1e4).astype(np.float32),
-}
-
-
 @each
-@pytest.mark.parametrize('name', DEGENERATE)
+@pytest.mark.parametrize('name', degenerate.NAMES)
 def test_degenerate_data_stay_defined(kind: Any, name: str) -> None:
     """Constant variables, more components than examples, one example, scales far apart: finite parameters and scores."""
-    x = DEGENERATE[name]
+    x = degenerate.example(name, 1e3, 1e4)
     model = GaussianMixture(components=9, covariance=kind, start='k-means++')
     fitted, levels = iterate(model, jax.jit(model.init)(KEY, jnp.asarray(x)), x, 6)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted))
-    assert np.isfinite(levels).all()
-    o = jnp.array([True, False, True])
-    assert np.isfinite(jax.jit(model.log_marginal)(fitted, jnp.asarray(x), o)).all()
-    assert np.isfinite(jax.jit(model.conditional)(fitted, jnp.asarray(x), o, KEY)).all()
+    degenerate.check(model, fitted, levels, x)
 
 
 @each
