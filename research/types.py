@@ -156,6 +156,13 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class Sampled(Protocol):
+    """A scorer whose number is estimated from so many draws for each example."""
+
+    score_samples: int
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """The ability to encode: mean and log-variance of q(z | x), each [batch, ...]."""
 

@@ -4,25 +4,24 @@ Each likelihood is a frozen dataclass with the same seven functions. `shape` is 
 shape `event`; log-probabilities are in nats per example, summed over the event's variables.
 `statistics` and `solve` fit constant outputs to data in closed form, which is the `Independent` model; `centre` is a point
 near the data, about which moments are taken, since float32 loses a small variance far from zero. `embed` is how an encoder
-sees the data.
+sees the data, and `seen` the interval that lies in, where there is one. The continuous Bernoulli and the mixture of discretised
+logistics are in files of their own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from research.maths.continuous_bernoulli import ContinuousBernoulli
+from research.maths.events import Limits, Statistics, sum_event
+from research.maths.logistic import NARROWEST, WIDEST, DiscretisedLogisticMixture, level, log_bin
 from research.types import Array, Domain, Key, ranged
 
 LOG_2PI = 1.8378770664093453
-Statistics = dict[str, Array]
-
-
-def sum_event(values: Array) -> Array:
-    """Sum of all but the leading axis: [batch, ...] -> [batch]."""
-    return values.reshape(values.shape[0], -1).sum(axis=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,7 @@ class Bernoulli:
     """Binary variables; outputs are logits. Reals in [0, 1] are scored by their expectation over binarisation."""
 
     kinds = ('binary', 'unit')
+    seen: ClassVar[Limits] = (0.0, 1.0)
 
     def embed(self, x: Array) -> Array:
         return x
@@ -62,6 +62,7 @@ class Categorical:
 
     levels: int = ranged(None, at_least=2, from_domain='values')
     kinds = ('integer', 'tokens')
+    seen: ClassVar[Limits] = (0.0, 1.0)
 
     def embed(self, x: Array) -> Array:
         return jax.nn.one_hot(x, self.levels)
@@ -98,6 +99,7 @@ class Gaussian:
     scale: float | None = ranged(None, above=0, optional=True)
     floor: float = ranged(1e-2, above=0)
     kinds = ('real', 'unit')
+    seen: ClassVar[Limits] = None
 
     def embed(self, x: Array) -> Array:
         return x
@@ -144,6 +146,7 @@ class DiscretisedLogistic:
 
     levels: int = ranged(None, at_least=2, from_domain='values')
     kinds = ('integer',)
+    seen: ClassVar[Limits] = (-1.0, 1.0)
 
     def embed(self, x: Array) -> Array:
         return 2 * x.astype(jnp.float32) / (self.levels - 1) - 1
@@ -151,26 +154,17 @@ class DiscretisedLogistic:
     def shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         return (*event, 2)
 
-    def edges(self, outputs: Array, x: Array) -> tuple[Array, Array]:
-        """Standardised lower and upper edge of the bin of each level in `x`; the outermost are infinite."""
-        mean, scale = jax.nn.sigmoid(outputs[..., 0]), jnp.exp(jnp.clip(outputs[..., 1], -7, 3))
-        lower = jnp.where(x <= 0, -jnp.inf, (x / self.levels - mean) / scale)
-        upper = jnp.where(x >= self.levels - 1, jnp.inf, ((x + 1) / self.levels - mean) / scale)
-        return lower, upper
+    def parameters(self, outputs: Array) -> tuple[Array, Array]:
+        """Mean and log-scale, each [batch, *event]."""
+        return jax.nn.sigmoid(outputs[..., 0]), jnp.clip(outputs[..., 1], NARROWEST, WIDEST)
 
     def log_prob(self, outputs: Array, x: Array) -> Array:
-        """log(s(upper) - s(lower)) = log s(upper) + log s(-lower) + log(1 - exp(lower - upper)), [batch] nats."""
-        lower, upper = self.edges(outputs, x.astype(jnp.float32))
-        inner = jnp.isfinite(lower) & jnp.isfinite(upper)
-        width = jnp.where(inner, upper - lower, 1.0)
-        first = jnp.where(jnp.isfinite(upper), jax.nn.log_sigmoid(jnp.where(jnp.isfinite(upper), upper, 0.0)), 0.0)
-        last = jnp.where(jnp.isfinite(lower), jax.nn.log_sigmoid(-jnp.where(jnp.isfinite(lower), lower, 0.0)), 0.0)
-        return sum_event(first + last + jnp.where(inner, jnp.log(-jnp.expm1(-width)), 0.0))
+        """log(s(upper) - s(lower)), [batch] nats."""
+        return sum_event(log_bin(*self.parameters(outputs), x.astype(jnp.float32), self.levels))
 
     def sample(self, outputs: Array, key: Key) -> Array:
-        scale = jnp.exp(jnp.clip(outputs[..., 1], -7, 3))
-        value = jax.nn.sigmoid(outputs[..., 0]) + scale * jax.random.logistic(key, scale.shape)
-        return jnp.clip(jnp.floor(value * self.levels), 0, self.levels - 1).astype(jnp.int32)
+        mean, log_scale = self.parameters(outputs)
+        return level(mean + jnp.exp(log_scale) * jax.random.logistic(key, mean.shape), self.levels)
 
     def mean(self, outputs: Array) -> Array:
         return jax.nn.sigmoid(outputs[..., 0]) * self.levels - 0.5
@@ -186,7 +180,7 @@ class DiscretisedLogistic:
         return jnp.stack([logit, 0.5 * jnp.log(3 * variance) - jnp.log(jnp.pi)], axis=-1)
 
 
-Likelihood = Bernoulli | Categorical | Gaussian | DiscretisedLogistic
+Likelihood = Bernoulli | Categorical | Gaussian | DiscretisedLogistic | ContinuousBernoulli | DiscretisedLogisticMixture
 
 
 def misfit(likelihood: Likelihood, domain: Domain) -> str | None:
@@ -195,8 +189,12 @@ def misfit(likelihood: Likelihood, domain: Domain) -> str | None:
         return f'{type(likelihood).__name__} scores {" or ".join(likelihood.kinds)} data, and this is {domain.kind}'
     if isinstance(likelihood, Bernoulli) and domain.cell != 1:
         return (
-            'Bernoulli is no density, and this is dequantised data: set data.values=binarise or scale, or take Gaussian'
+            'Bernoulli is no density, and this is dequantised data: set data.values=binarise or scale, or take Gaussian '
+            'or ContinuousBernoulli'
         )
-    if isinstance(likelihood, Categorical | DiscretisedLogistic) and likelihood.levels != domain.values:
+    if (
+        isinstance(likelihood, Categorical | DiscretisedLogistic | DiscretisedLogisticMixture)
+        and likelihood.levels != domain.values
+    ):
         return f'{type(likelihood).__name__} has levels={likelihood.levels}, and the data have {domain.values}'
     return None

@@ -1,19 +1,21 @@
 """The variational autoencoder. Kingma & Welling 2014, arXiv:1312.6114.
 
-A latent z ~ N(0, I) is decoded to the parameters of p(x | z); an encoder gives q(z | x) = N(mean, exp(log_var)). Both are
-fitted by ascending the evidence lower bound (eq. 10), or another `objective` of `maths/bounds.py`. log p(x) itself is out of
-reach: `log_prob` is the importance-weighted bound of Burda et al. 2016 (arXiv:1509.00519), tighter as `score_samples` grows.
+A latent z ~ p(z) is decoded to the parameters of p(x | z); an encoder gives q(z | x). Both are fitted by ascending the evidence
+lower bound (eq. 10),
 
-A part of x leaves a posterior that the encoder was never taught: p(z | x_o) is the mean of p(z | x_o, x_u) over the completions
-x_u. So z is proposed from a mixture of the prior and of q(z | x_o, x_u) for several completions, each made by pseudo-Gibbs steps
-(Rezende et al. 2014, arXiv:1401.4082, appendix F: draw x_u given z, then z from q), and weighed,
+    L = E_q[log p(x | z)] - KL(q(z | x) || p(z)) = - distortion - rate.
 
-    w_i = p(x_o | z_i) p(z_i) / (1/M) sum_m q_m(z_i),     p(x_o) = E[w],                                          (*)
+Every variant is this file with one part exchanged, and the parts cross freely:
 
-one draw of each component at a time (Veach & Guibas 1995; the prior keeps weights below M p(x_o | z)). The log of their mean is a
-lower bound in expectation; a conditional log p(x) - log p(x_o), a difference of two bounds, is an estimate. Completions come
-from a z chosen by weight (Rubin 1988; Mattei & Frellsen 2018, arXiv:1802.04826, correct the same steps by Metropolis): exact as
-`score_samples` grows.
+    objective    the bound and its gradient's estimator       research/maths/bounds.py        ELBO, IWAE, MIWAE, PIWAE, CIWAE, STL, DReG
+    rate, beta   what the rate costs                          research/maths/rates.py         beta-VAE, free bits, capacity; warm_up
+    regulariser  what a batch of codes costs beside           research/maths/regularisers.py  beta-TCVAE, DIP-VAE, WAE-MMD, InfoVAE
+    posterior    q(z | x)                                     research/latents/posteriors.py  full covariance, flows, von Mises-Fisher
+    prior        p(z)                                         research/latents/priors.py      VampPrior, mixtures, flows, after the fact
+    likelihood   p(x | z)                                     research/maths/likelihoods.py
+
+log p(x) itself is out of reach: `log_prob` is the importance-weighted bound of Burda et al. 2016 (arXiv:1509.00519), tighter as
+`score_samples` grows. A part of x is scored and completed as in `research/latents/completions.py`.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from research.latents import completions
+from research.latents.posteriors import Diagonal, Posterior
+from research.latents.priors import AfterTheFact, Prior, StandardNormal
 from research.maths import bounds
-from research.maths.bounds import ELBO, ImportanceWeighted
-from research.maths.likelihoods import Bernoulli, Likelihood, misfit, sum_event
+from research.maths.bounds import ELBO, Bound, held
+from research.maths.likelihoods import Bernoulli, Likelihood, misfit
+from research.maths.rates import Capacity, Rate, WholeRate
+from research.maths.regularisers import Regulariser, TotalCorrelation
 from research.nets.mlp import MLP, train_apply
 from research.types import Array, Domain, Key, Kind, Net, Objective, Params, ranged
-
-STEPS = 10  # pseudo-Gibbs steps before a completion proposes
 
 
 def repeat(x: Array, times: int) -> Array:
@@ -40,12 +45,19 @@ def repeat(x: Array, times: int) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class VAE:
-    encoder: Net = MLP(hidden=(400,))  # x -> mean and log-variance of q(z|x)
-    decoder: Net = MLP(hidden=(400,))  # z -> parameters of p(x|z)
+    encoder: Net = MLP(hidden=(400,))  # x -> the code of q(z | x)
+    decoder: Net = MLP(hidden=(400,))  # z -> parameters of p(x | z)
     likelihood: Likelihood = Bernoulli()
     latent: int = ranged(20, at_least=1)
-    objective: ELBO | ImportanceWeighted = ELBO()
+    posterior: Posterior = Diagonal()
+    prior: Prior = StandardNormal()
+    objective: Bound = ELBO()
+    rate: Rate = WholeRate()
     beta: float = ranged(1.0, at_least=0)  # weight of the rate: 1 is the paper; Higgins et al. 2017 otherwise
+    warm_up: int = ranged(
+        0, at_least=0
+    )  # steps over which that weight grows from 0 (Bowman et al. 2016, arXiv:1511.06349)
+    regulariser: Regulariser | None = None
     start_at_mean: bool = True  # the decoder's output starts at the data's own marginals, as Burda et al. do
     score_samples: int = ranged(100, at_least=1)  # k of the importance-weighted bound
     score_chunk: int = ranged(10, at_least=1)  # how many of them are in memory at once
@@ -54,10 +66,23 @@ class VAE:
     network: ClassVar[bool] = True
 
     def fits(self, domain: Domain) -> str | None:
-        return misfit(self.likelihood, domain)
+        return misfit(self.likelihood, domain) or self.posterior.misfit(self.latent) or self.at_odds()
+
+    def at_odds(self) -> str | None:
+        """Why two parts of this model do not go together, as the end of a sentence."""
+        whole, density = isinstance(self.rate, WholeRate), isinstance(self.posterior, Diagonal)
+        if not self.prior.suits(self.posterior):
+            return f'prior={named(self.prior)} is of other points than posterior={named(self.posterior)} draws'
+        if not whole and not isinstance(self.objective, ELBO):
+            return (
+                f'rate={named(self.rate)} is of one draw, and objective={named(self.objective)} takes several: set ELBO'
+            )
+        if isinstance(self.regulariser, TotalCorrelation) and not density:
+            return f'regulariser=TotalCorrelation needs posterior=Diagonal, not {named(self.posterior)}'
+        return None
 
     def init(self, key: Key, x: Array) -> Params:
-        """Variables of both nets, and the constant offset that is added to the decoder's output."""
+        """Variables of the parts that have any, and the constant offset that is added to the decoder's output."""
         key_encoder, key_decoder = jax.random.split(key)
         event, z = x.shape[1:], jnp.zeros((2, self.latent))
         outputs = self.likelihood.shape(event)
@@ -65,17 +90,35 @@ class VAE:
         if self.start_at_mean:
             centre = x.mean(axis=0)
             offset = self.likelihood.solve(self.likelihood.statistics(x, centre), 1.0, centre)
-        return {
-            'encoder': self.encoder.init(key_encoder, self.likelihood.embed(x[:2]), (2 * self.latent,)),
-            'decoder': self.decoder.init(key_decoder, z, outputs),
-            'constants': {'offset': offset},
+        constants = {'offset': offset} | ({'step': jnp.zeros(())} if self.counts else {})
+        others = {
+            'posterior': self.posterior.init(jax.random.fold_in(key, 2), self.latent),
+            'prior': self.prior.init(jax.random.fold_in(key, 3), self.latent, self.likelihood.embed(x)),
         }
+        return {
+            'encoder': self.encoder.init(key_encoder, self.likelihood.embed(x[:2]), self.code_shape),
+            'decoder': self.decoder.init(key_decoder, z, outputs),
+            'constants': constants,
+            **{name: own for name, own in others.items() if own},
+        }
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """The shape of an example's code."""
+        return (self.posterior.size(self.latent),)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the loss depends on how many steps were taken."""
+        return self.warm_up > 0 or isinstance(self.rate, Capacity)
+
+    def code(self, params: Params, embedded: Array) -> Array:
+        """What the encoder says of inputs as it sees them, [batch, size]."""
+        return self.encoder.apply(params['encoder'], embedded, self.code_shape)
 
     def encode(self, params: Params, x: Array) -> tuple[Array, Array]:
         """Mean and log-variance of q(z | x), each [batch, latent]."""
-        seen = self.likelihood.embed(x)
-        mean, log_var = jnp.split(self.encoder.apply(params['encoder'], seen, (2 * self.latent,)), 2, axis=-1)
-        return mean, log_var
+        return self.posterior.moments(self.code(params, self.likelihood.embed(x)))
 
     def decode(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
         """Parameters of p(x | z), [batch, *likelihood.shape(event)]."""
@@ -83,52 +126,91 @@ class VAE:
         return outputs + params['constants']['offset']
 
     def loss(self, params: Params, x: Array, key: Key) -> Objective:
-        """Minus the objective's bound; with `ELBO` eq. 10, the KL divergence in closed form (appendix B)."""
-        key_z, key_encoder, key_decoder = (jax.random.fold_in(key, i) for i in range(3))
-        draws, batch, outputs = self.objective.draws, x.shape[0], self.likelihood.shape(x.shape[1:])
-        seen = self.likelihood.embed(x)
-        code, encoder = train_apply(self.encoder, params['encoder'], seen, (2 * self.latent,), key_encoder)
-        mean, log_var = jnp.split(code, 2, axis=-1)  # [batch, latent]
-        z = mean + jnp.exp(log_var / 2) * jax.random.normal(key_z, (draws, *mean.shape))  # eq. 4
-        flat = z.reshape(-1, self.latent)  # one pass of the decoder, however many draws
-        raw, decoder = train_apply(self.decoder, params['decoder'], flat, outputs, key_decoder)
+        """Minus the objective's bound; with `ELBO` eq. 10, the KL divergence in closed form where there is one (appendix B)."""
+        key_z, key_encoder, key_decoder, key_prior = (jax.random.fold_in(key, i) for i in range(4))
+        own, step = params.get('posterior', {}), params['constants'].get('step', jnp.zeros(()))
+        code, encoder = train_apply(
+            self.encoder, params['encoder'], self.likelihood.embed(x), self.code_shape, key_encoder
+        )
+        z, log_q = self.posterior.draw(own, code, key_z, self.objective.draws)  # [draws, batch, latent], [draws, batch]
+        if self.objective.path:
+            log_q = self.posterior.log_prob(held(own), held(code), z)
+        beta = self.beta * jnp.minimum(step / self.warm_up, 1.0) if self.warm_up else self.beta
+
+        def terms(params: Params, z: Array, log_q: Array) -> tuple[Array, Array, Params]:
+            distortion, decoder = self.distortion(params, x, z, key_decoder)
+            return distortion, self.rates(params, code, z, log_q), decoder
+
+        def weights(distortion: Array, rates: Array) -> Array:
+            return -(distortion + beta * self.rate(rates, step))
+
+        if self.objective.split:
+            distortion, rates, decoder = terms(params, held(z), held(log_q))
+            of_encoder = weights(*terms(held(params), z, log_q)[:2])
+            bound = self.objective.bound(weights(distortion, rates), of_encoder)
+        else:
+            distortion, rates, decoder = terms(params, z, log_q)
+            bound = self.objective.bound(weights(distortion, rates))
+        loss = -bound.mean()
+        metrics = {'distortion': distortion.mean(), 'rate': rates.sum(axis=-1).mean()}
+        if self.regulariser is not None:
+            drawn = self.prior.sample(self, held(params), key_prior, x.shape[0])
+            metrics['penalty'] = self.regulariser(z[0], *self.posterior.moments(code), drawn)
+            loss = loss + metrics['penalty']
+        if isinstance(self.prior, AfterTheFact):
+            metrics['prior_loss'] = self.prior.follow(params, z[0], key_prior)
+        mutable = {'encoder': encoder, 'decoder': decoder}
+        mutable |= {'constants': params['constants'] | {'step': step + 1}} if self.counts else {}
+        whole = loss + metrics.get('prior_loss', 0.0)  # of other parameters than the rest
+        return Objective(whole, {'loss': loss, **metrics}, mutable)
+
+    def distortion(self, params: Params, x: Array, z: Array, key: Key) -> tuple[Array, Params]:
+        """-log p(x | z), [draws, batch] from z [draws, batch, latent], in one pass of the decoder however many draws."""
+        draws, outputs = z.shape[0], self.likelihood.shape(x.shape[1:])
+        raw, decoder = train_apply(self.decoder, params['decoder'], z.reshape(-1, self.latent), outputs, key)
         log_p = self.likelihood.log_prob(raw + params['constants']['offset'], repeat(x, draws))
-        distortion = -log_p.reshape(draws, batch)
-        rate = self.objective.rate(z, mean, log_var)  # [draws, batch]
-        loss = -self.objective.bound(-(distortion + self.beta * rate)).mean()
-        metrics = {'loss': loss, 'distortion': distortion.mean(), 'rate': rate.mean()}
-        return Objective(loss, metrics, {'encoder': encoder, 'decoder': decoder})
+        return -log_p.reshape(draws, -1), decoder
+
+    def rates(self, params: Params, code: Array, z: Array, log_q: Array) -> Array:
+        """KL(q || p) in parts, closed where it is: [1, batch, parts]; else log q(z | x) - log p(z), [draws, batch, 1]."""
+        prior = AfterTheFact.prior if isinstance(self.prior, AfterTheFact) else self.prior
+        if self.objective.closed and isinstance(prior, self.posterior.reference):
+            closed = self.posterior.kl(code)
+            if closed is not None:
+                return closed[None]
+        return (log_q - prior.log_prob(self, params, z))[..., None]
 
     def log_prob(self, params: Params, x: Array, key: Key) -> Array:
         """log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q: [batch] nats, a lower bound in expectation."""
-        mean, log_var = self.encode(params, x)
-        chunk, batch = min(self.score_chunk, self.score_samples), x.shape[0]
+        code = self.code(params, self.likelihood.embed(x))
+        chunk, own = min(self.score_chunk, self.score_samples), params.get('posterior', {})
         repeated = repeat(x, chunk)
 
         def log_weights(key_z: Key) -> Array:
-            z = mean + jnp.exp(log_var / 2) * jax.random.normal(key_z, (chunk, *mean.shape))
+            z, log_q = self.posterior.draw(own, code, key_z, chunk)
             outputs = self.decode(params, z.reshape(-1, self.latent), x.shape[1:])
-            log_likelihood = self.likelihood.log_prob(outputs, repeated).reshape(chunk, batch)
-            return log_likelihood + bounds.gaussian_log_prob(z) - bounds.gaussian_log_prob(z, mean, log_var)
+            log_likelihood = self.likelihood.log_prob(outputs, repeated).reshape(chunk, -1)
+            return log_likelihood + self.prior.log_prob(self, params, z) - log_q
 
         return bounds.importance_bound(log_weights, self.score_samples, chunk, key)
 
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
-        """[n, *shape] draws from p(x | z), z ~ N(0, I)."""
+        """[n, *shape] draws from p(x | z), z ~ p(z)."""
         key_z, key_x = jax.random.split(key)
-        return self.likelihood.sample(self.decode(params, jax.random.normal(key_z, (n, self.latent)), shape), key_x)
+        z = self.prior.sample(self, params, key_z, n)
+        return self.likelihood.sample(self.decode(params, z, shape), key_x)
 
     def reconstruct(self, params: Params, x: Array) -> Array:
         """Mean of p(x | z) at the mean of q(z | x)."""
         return self.likelihood.mean(self.decode(params, self.encode(params, x)[0], x.shape[1:]))
 
     def log_marginal(self, params: Params, x: Array, observed: Array) -> Array:
-        """[batch] nats of the observed part of x, from (*) with `score_samples` draws or a few more; always the same draws."""
+        """[batch] nats of the observed part of x, a bound from `score_samples` draws or a few more; always the same draws."""
         log_w = self.weighed(params, x, observed, jax.random.key(0))[1]
         return jax.nn.logsumexp(log_w, axis=0) - jnp.log(log_w.shape[0])
 
     def conditional(self, params: Params, x: Array, observed: Array, key: Key) -> Array:
-        """x with what is not observed drawn given what is, [batch, *shape], by a z chosen among those of (*)."""
+        """x with what is not observed drawn given what is, [batch, *shape], by a z chosen among the weighed."""
         key_w, key_k, key_x = jax.random.split(key, 3)
         z, log_w = self.weighed(params, x, observed, key_w)
         k = jax.random.categorical(key_k, log_w, axis=0)  # [batch]
@@ -137,48 +219,9 @@ class VAE:
         return jnp.where(observed, x, drawn.astype(x.dtype))
 
     def weighed(self, params: Params, x: Array, observed: Array, key: Key) -> tuple[Array, Array]:
-        """z [k, batch, latent] and log w [k, batch] of (*); k is `score_samples`, rounded up to a multiple of M."""
-        components, batch = min(self.score_chunk, self.score_samples), x.shape[0]  # M
-        key_fill, key_z = jax.random.split(key)
-        x = jnp.where(observed, x, jnp.zeros_like(x))
-        mean, log_var = self.proposals(params, x, observed, components, key_fill)
-        repeated = repeat(x, components)
+        """z [k, batch, latent] and their log-weights [k, batch], given the observed part."""
+        return completions.weighed(self, params, x, observed, key)
 
-        def draw(_: None, i: Array) -> tuple[None, tuple[Array, Array]]:
-            noise = jax.random.normal(jax.random.fold_in(key_z, i), mean.shape)
-            z = mean + jnp.exp(log_var / 2) * noise  # [M, batch, latent]
-            log_p = self.log_observed(params, z.reshape(-1, self.latent), repeated, observed).reshape(-1, batch)
-            log_q = jax.nn.logsumexp(bounds.gaussian_log_prob(z[:, None], mean, log_var), axis=1) - jnp.log(components)
-            return None, (z, log_p + bounds.gaussian_log_prob(z) - log_q)
 
-        z, log_w = jax.lax.scan(draw, None, jnp.arange(-(-self.score_samples // components)))[1]
-        return z.reshape(-1, batch, self.latent), log_w.reshape(-1, batch)
-
-    def proposals(self, params: Params, x: Array, observed: Array, components: int, key: Key) -> tuple[Array, Array]:
-        """Means and log-variances [M, batch, latent] of the prior, and of q for M - 1 completions of each example."""
-        key_start, key_steps = jax.random.split(key)
-        event, shape = x.shape[1:], (components, x.shape[0], self.latent)
-        repeated = repeat(x, components - 1)
-
-        def step(z: Array, i: Array) -> tuple[Array, tuple[Array, Array]]:
-            key_x, key_z = jax.random.split(jax.random.fold_in(key_steps, i))
-            drawn = self.likelihood.sample(self.decode(params, z, event), key_x).astype(x.dtype)
-            mean, log_var = self.encode(params, jnp.where(observed, repeated, drawn))
-            return mean + jnp.exp(log_var / 2) * jax.random.normal(key_z, mean.shape), (mean, log_var)
-
-        prior = jnp.zeros((1, *shape[1:]))
-        if components == 1:
-            return prior, prior
-        start = jax.random.normal(key_start, (repeated.shape[0], self.latent))
-        ends = jax.lax.scan(step, start, jnp.arange(STEPS))[1]
-        mean, log_var = (jnp.concatenate([prior, end[-1].reshape(-1, *shape[1:])]) for end in ends)
-        return mean, log_var
-
-    def log_observed(self, params: Params, z: Array, x: Array, observed: Array) -> Array:
-        """log p(x_o | z), [batch] nats."""
-        outputs, event = self.decode(params, z, x.shape[1:]), x.shape[1:]
-        each = outputs.reshape(
-            -1, *outputs.shape[1 + len(event) :]
-        )  # one variable an example: likelihoods sum over events
-        log_p = self.likelihood.log_prob(each, x.reshape(-1)).reshape(x.shape)
-        return sum_event(jnp.where(observed, log_p, 0.0))
+def named(part: object) -> str:
+    return type(part).__name__

@@ -1,7 +1,8 @@
 """Nets whose output d sees no input but those before d in a fixed order: what an autoregressive model needs.
 
 Both take x [batch, dims, inputs] (a variable is one number, or as many as its one-hot code has) and give [batch, dims,
-outputs]: the parameters of p(x_d | x_<d) for every d in one pass.
+outputs]: the parameters of p(x_d | x_<d) for every d in one pass. MADE takes a pair (x, context [batch, size]) as well:
+every output may see all of the context.
 
 `MADE` (Germain, Gregor, Murray & Larochelle 2015, arXiv:1502.03509) is a perceptron with connections cut. Variable d has
 degree d, 1 .. D, its place in the order; a hidden unit k has a degree m(k) in 1 .. D - 1 and sees only what is of degree at
@@ -82,17 +83,23 @@ class MADE(nn.Module, kw_only=True):
     order_seed: int | None = ranged(None, at_least=0, optional=True)
 
     @nn.compact
-    def __call__(self, x: Array, shape: tuple[int, ...], train: bool = False) -> Array:
+    def __call__(self, x: Array | tuple[Array, Array], shape: tuple[int, ...], train: bool = False) -> Array:
+        x, context = x if isinstance(x, tuple) else (x, None)
         dims, outputs = shape
         order = ordering(dims, self.order_seed)
         inputs = x[:, order].reshape(x.shape[0], -1)  # [batch, dims * inputs per variable]
         degrees = np.repeat(np.arange(1, dims + 1), inputs.shape[1] // dims)
         below = np.repeat(np.arange(dims), outputs)  # output d sees degrees up to d - 1
         h, before = inputs, degrees
-        for width in self.hidden:
+        for layer, width in enumerate(self.hidden):
             after = hidden_degrees(width, dims)
-            h, before = ACTIVATIONS[self.activation](MaskedDense()(h, before, after)), after
+            h, before = MaskedDense()(h, before, after), after
+            if context is not None and layer == 0:
+                h = h + nn.Dense(width, use_bias=False, kernel_init=GLOROT)(context)
+            h = ACTIVATIONS[self.activation](h)
         y = MaskedDense()(h, before, below)
+        if context is not None:  # straight to the outputs too: the first variable's sees no hidden unit
+            y = y + nn.Dense(dims * outputs, use_bias=False, kernel_init=GLOROT)(context)
         if self.direct and self.hidden:
             y = y + MaskedDense(bias=False)(inputs, degrees, below)
         return y.reshape(x.shape[0], dims, outputs)[:, np.argsort(order)]

@@ -34,6 +34,8 @@ def train_apply(net: Any, params: Params, x: Array, shape: tuple[int, ...], key:
 class MLP(nn.Module, kw_only=True):
     """Flatten, then dense layers of the `hidden` widths, then one linear layer, reshaped to [batch, *shape].
 
+    Of a tuple, all its arrays are flattened and laid end to end.
+
     Glorot-uniform kernels and zero biases (Glorot & Bengio 2010).
     """
 
@@ -42,13 +44,14 @@ class MLP(nn.Module, kw_only=True):
     batch_norm: bool = False
 
     @nn.compact
-    def __call__(self, x: Array, shape: tuple[int, ...], train: bool = False) -> Array:
-        x = x.reshape(x.shape[0], -1)  # [batch, inputs]
-        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+    def __call__(self, x: Array | tuple[Array, ...], shape: tuple[int, ...], train: bool = False) -> Array:
+        parts = [part.reshape(part.shape[0], -1) for part in (x if isinstance(x, tuple) else (x,))]
+        h = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)  # [batch, inputs]
+        h = h if jnp.issubdtype(h.dtype, jnp.floating) else h.astype(jnp.float32)
         for width in self.hidden:
-            x = nn.Dense(width, kernel_init=nn.initializers.glorot_uniform(), use_bias=not self.batch_norm)(x)
+            h = nn.Dense(width, kernel_init=nn.initializers.glorot_uniform(), use_bias=not self.batch_norm)(h)
             if self.batch_norm:
-                x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
-            x = ACTIVATIONS[self.activation](x)
-        x = nn.Dense(math.prod(shape), kernel_init=nn.initializers.glorot_uniform())(x)
-        return x.reshape(x.shape[0], *shape)
+                h = nn.BatchNorm(use_running_average=not train, momentum=0.9)(h)
+            h = ACTIVATIONS[self.activation](h)
+        h = nn.Dense(math.prod(shape), kernel_init=nn.initializers.glorot_uniform())(h)
+        return h.reshape(h.shape[0], *shape)

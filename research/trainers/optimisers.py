@@ -24,21 +24,33 @@ class Optimiser(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Kingma & Ba 2015 (arXiv:1412.6980); with weight decay, AdamW on matrices only (Loshchilov & Hutter 2019)."""
+    """Kingma & Ba 2015 (arXiv:1412.6980); with weight decay, AdamW on matrices only (Loshchilov & Hutter 2019).
+
+    With `normalise`, each array's gradient is first divided by its own norm (Yu et al. 2017, arXiv:1707.04822), as for the
+    VampPrior's tables.
+    """
 
     b1: float = ranged(0.9, at_least=0, below=1)
     b2: float = ranged(0.999, at_least=0, below=1)
     eps: float = ranged(1e-8, above=0)
     weight_decay: float | None = ranged(None, at_least=0, optional=True)
     clip: float | None = ranged(None, above=0, optional=True)  # of the gradient's global norm
+    normalise: bool = False
 
     def build(self, rate: float | Schedule) -> optax.GradientTransformation:
         parts = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
+        if self.normalise:
+            parts.append(optax.stateless(lambda updates, _: jax.tree.map(unit_norm, updates)))
         parts.append(optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps))
         if self.weight_decay is not None:
             matrices = lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)  # noqa: E731
             parts.append(optax.add_decayed_weights(self.weight_decay, matrices))
         return optax.chain(*parts, optax.scale_by_learning_rate(rate))
+
+
+def unit_norm(gradient: Array) -> Array:
+    """Divided by its norm; what is zero stays zero."""
+    return gradient / (jnp.sqrt((gradient**2).sum()) + 1e-7)
 
 
 @dataclass(frozen=True, kw_only=True)

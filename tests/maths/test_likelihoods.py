@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -11,7 +12,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian, Likelihood, misfit
+from research.maths.likelihoods import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+    DiscretisedLogisticMixture,
+    Gaussian,
+    Likelihood,
+    misfit,
+)
 from research.types import Domain
 
 KEY = jax.random.key(0)
@@ -20,9 +30,11 @@ ALL: list[Likelihood] = [
     Categorical(levels=5),
     Gaussian(),
     Gaussian(scale=0.5),
+    ContinuousBernoulli(),
     DiscretisedLogistic(levels=5),
+    DiscretisedLogisticMixture(levels=5, components=3),
 ]
-IDS = ['bernoulli', 'categorical', 'gaussian', 'gaussian_fixed', 'discretised']
+IDS = ['bernoulli', 'categorical', 'gaussian', 'gaussian_fixed', 'continuous_bernoulli', 'discretised', 'mixture']
 every = pytest.mark.parametrize('likelihood', ALL, ids=IDS)
 
 
@@ -39,6 +51,8 @@ def data(likelihood: Likelihood, n: int, seed: int = 1) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if isinstance(likelihood, Bernoulli):
         return (rng.random((n, 3)) < [0.2, 0.5, 0.9]).astype(np.float32)
+    if isinstance(likelihood, ContinuousBernoulli):
+        return rng.beta([0.5, 1, 4], [2, 1, 2], (n, 3)).astype(np.float32)
     if isinstance(likelihood, Gaussian):
         return (rng.normal(size=(n, 3)) * [0.5, 1, 2] + [-1, 0, 3]).astype(np.float32)
     return np.minimum(rng.poisson(1.5, (n, 3)), 4).astype(np.int32)
@@ -89,9 +103,11 @@ def test_discretised_logistic_equals_differences_of_the_distribution_function() 
 
 
 @pytest.mark.parametrize(
-    'likelihood', [Categorical(levels=256), DiscretisedLogistic(levels=256)], ids=['categorical', 'discretised']
+    'likelihood',
+    [Categorical(levels=256), DiscretisedLogistic(levels=256), DiscretisedLogisticMixture(levels=256, components=4)],
+    ids=['categorical', 'discretised', 'mixture'],
 )
-def test_probabilities_of_all_levels_add_up_to_one(likelihood: Categorical | DiscretisedLogistic) -> None:
+def test_probabilities_of_all_levels_add_up_to_one(likelihood: Likelihood) -> None:
     x = np.arange(256)[:, None]
     for seed, scale in enumerate((0.1, 1.0, 3.0, 8.0)):
         outputs = np.repeat(drawn((1, *likelihood.shape((1,))), seed, scale), 256, axis=0)
@@ -101,7 +117,7 @@ def test_probabilities_of_all_levels_add_up_to_one(likelihood: Categorical | Dis
 @every
 def test_values_and_gradients_are_finite_at_the_extremes(likelihood: Likelihood) -> None:
     """Outputs of +-50, where exp and sigmoid are at their ends, for the least and the greatest value."""
-    top = 4 if isinstance(likelihood, Categorical | DiscretisedLogistic) else 1
+    top = 4 if 'integer' in likelihood.kinds else 1
     shape = likelihood.shape((1,))
     corners = itertools.product((-50.0, 0.0, 50.0), repeat=min(2, shape[-1]))
     for corner, value in itertools.product(corners, (0, top)):
@@ -115,11 +131,14 @@ def test_values_and_gradients_are_finite_at_the_extremes(likelihood: Likelihood)
 @every
 def test_samples_have_the_mean_that_mean_says(likelihood: Likelihood) -> None:
     n = 20_000
-    if isinstance(likelihood, DiscretisedLogistic):
-        likelihood = DiscretisedLogistic(levels=256)
+    if isinstance(likelihood, DiscretisedLogistic | DiscretisedLogisticMixture):
+        likelihood = dataclasses.replace(likelihood, levels=256)
     outputs = drawn((1, *likelihood.shape((3,)))) * 0.5
-    if isinstance(likelihood, DiscretisedLogistic):
-        outputs[..., 1] -= 4  # wider than a bin, far from the ends: its `mean` is that of the density, not of the bins
+    if isinstance(likelihood, DiscretisedLogistic | DiscretisedLogisticMixture):
+        scales = outputs.shape[-1] // 2 if isinstance(likelihood, DiscretisedLogistic) else 2 * likelihood.components
+        outputs[..., scales:] -= (
+            4  # wider than a bin, far from the ends: `mean` is that of the density, not of the bins
+        )
     x = np.asarray(likelihood.sample(jnp.broadcast_to(outputs, (n, *outputs.shape[1:])), KEY), np.float64)
     assert x.shape == (n, 3)
     error = 5 * x.std(axis=0) / np.sqrt(n)
@@ -135,7 +154,7 @@ def test_samples_of_a_gaussian_and_a_discretised_logistic_have_their_spread() ->
     assert x.std() == pytest.approx(256 * np.exp(-3) * np.pi / np.sqrt(3), rel=0.03)  # sd of a logistic: s pi / sqrt 3
 
 
-@pytest.mark.parametrize('likelihood', ALL[:4], ids=IDS[:4])
+@pytest.mark.parametrize('likelihood', ALL[:5], ids=IDS[:5])
 def test_solve_is_the_maximum(likelihood: Likelihood) -> None:
     """No constant outputs near those of `solve` score the data better (smoothing as good as none)."""
     x = data(likelihood, 200)
@@ -179,6 +198,12 @@ def test_statistics_of_two_batches_add_up(likelihood: Likelihood) -> None:
             Domain(kind='integer', shape=(2,), values=17),
             'levels=3, and the data have 17',
         ),
+        (
+            DiscretisedLogisticMixture(levels=3),
+            Domain(kind='integer', shape=(2,), values=17),
+            'levels=3, and the data have 17',
+        ),
+        (ContinuousBernoulli(), Domain(kind='binary', shape=(2,)), 'ContinuousBernoulli scores unit data'),
         (Gaussian(), Domain(kind='integer', shape=(2,), values=17), 'Gaussian scores real or unit data'),
     ],
 )
@@ -191,3 +216,4 @@ def test_a_misfit_is_said_in_words(likelihood: Likelihood, domain: Domain, words
 def test_what_fits_is_let_pass() -> None:
     assert misfit(Bernoulli(), Domain(kind='unit', shape=(2,))) is None
     assert misfit(Categorical(levels=17), Domain(kind='integer', shape=(2,), values=17)) is None
+    assert misfit(ContinuousBernoulli(), Domain(kind='unit', shape=(2,), cell=1 / 17)) is None

@@ -24,7 +24,7 @@ from research.engine import plan as plans
 from research.engine import program as programs
 from research.engine.mesh import Mesh
 from research.engine.plan import Plan
-from research.types import Adversarial, Scorer
+from research.types import Adversarial, Sampled, Scorer
 from tests.models.zoo import CASES, ROWS, Case
 
 cases = pytest.mark.parametrize('case', CASES.values(), ids=CASES.keys())
@@ -191,7 +191,7 @@ def test_samples_and_log_prob_agree_on_an_enumerable_space(case: Case, key: jax.
     every = space(case)
     assert every is not None
     params, model, context = fitted(case), case.model, case.domain.context
-    if model.log_prob_kind == 'bound':
+    if isinstance(model, Sampled):
         model = dataclasses.replace(model, score_samples=3000, score_chunk=100)
     p = np.exp(np.asarray(jax.jit(model.log_prob)(params, jnp.asarray(every), key), np.float64))
     assert p.sum() == pytest.approx(1.0, abs=1e-5 if model.log_prob_kind == 'exact' else 0.02)
@@ -211,7 +211,7 @@ def test_densities_integrate_to_one(case: Case, key: jax.Array) -> None:
     axis = np.linspace(-6, 6, 241, dtype=np.float32)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     model = case.model
-    if model.log_prob_kind == 'bound':
+    if isinstance(model, Sampled):
         model = dataclasses.replace(model, score_samples=200, score_chunk=10)
     density = np.exp(np.asarray(jax.jit(model.log_prob)(fitted(case, epochs=8), jnp.asarray(grid), key), np.float64))
     assert density.sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1.0, abs=0.02)

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from research.latents.posteriors import FullCovariance
 from research.maths.bounds import ELBO, ImportanceWeighted, gaussian_log_prob
 from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
+from research.maths.rates import FreeBits
+from research.maths.regularisers import DIP, MMD, TotalCorrelation
 from research.models.vae import VAE
 from research.nets.mlp import MLP
 from research.types import Domain
@@ -257,3 +260,23 @@ def test_what_it_cannot_score_is_said() -> None:
     for likelihood in (Categorical(levels=17), DiscretisedLogistic(levels=17)):
         assert VAE(likelihood=likelihood).fits(Domain(kind='integer', shape=(2,), values=17)) is None
         assert '256' in str(VAE(likelihood=likelihood).fits(Domain(kind='integer', shape=(2,), values=256)))
+
+
+def test_a_part_that_needs_another_is_refused_by_name() -> None:
+    bits = Domain(kind='binary', shape=(2,))
+    assert 'FreeBits is of one draw' in str(VAE(rate=FreeBits(), objective=ImportanceWeighted()).fits(bits))
+    assert 'posterior=Diagonal' in str(VAE(regulariser=TotalCorrelation(), posterior=FullCovariance()).fits(bits))
+    for regulariser in (TotalCorrelation(), DIP(), MMD()):
+        assert VAE(regulariser=regulariser, rate=FreeBits()).fits(bits) is None
+
+
+def test_the_weight_of_the_rate_warms_up() -> None:
+    model, params = factor_analysis(wrong=0.3)
+    warm = dataclasses.replace(model, warm_up=4, beta=2.0)
+    params['constants']['step'] = jnp.zeros(())
+    for step, weight in enumerate((0.0, 0.5, 1.0, 1.5, 2.0, 2.0)):
+        result = jax.jit(warm.loss)(params, X, KEY)
+        expected = float(result.metrics['distortion']) + weight * float(result.metrics['rate'])
+        assert float(result.loss) == pytest.approx(expected, rel=1e-5)
+        params = params | {'constants': result.mutable['constants']}
+        assert float(params['constants']['step']) == step + 1

@@ -10,17 +10,29 @@ from typing import Any
 
 import numpy as np
 
+from research.latents.autoregressive import IAF, MAF
+from research.latents.bijections import Planar, RealNVP, Stack
+from research.latents.flowing import Flowing
+from research.latents.posteriors import FullCovariance, VonMisesFisher
+from research.latents.priors import AfterTheFact, Density, UniformSphere, VampPrior
 from research.maths.adversarial import GradientPenalty, Hinge, NonSaturating, Wasserstein
-from research.maths.bounds import ImportanceWeighted
+from research.maths.bounds import CIWAE, ELBO, PIWAE, ImportanceWeighted
 from research.maths.emissions import CategoricalEmission
 from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
+from research.maths.rates import Capacity, FreeBits
+from research.maths.regularisers import DIP, MMD, TotalCorrelation
 from research.maths.smoothing import AddK, KneserNey
+from research.models.adversarial_autoencoder import AdversarialAutoencoder
+from research.models.autoencoder import Autoencoder
 from research.models.autoregressive import Autoregressive
 from research.models.chord_chain import ChordChain
 from research.models.chow_liu import ChowLiu
 from research.models.circuit import HiddenChowLiu
 from research.models.factor_analysers import FactorAnalysers
+from research.models.factor_vae import FactorVAE
+from research.models.flow import Flow
 from research.models.gan import GAN
+from research.models.hierarchical_vae import HierarchicalVAE
 from research.models.histogram import Histogram
 from research.models.hmm import HMM
 from research.models.independent import Independent
@@ -38,6 +50,7 @@ from research.models.rbm import RBM
 from research.models.sequence import SequenceModel
 from research.models.tree_mixture import TreeMixture
 from research.models.vae import VAE
+from research.models.vae_gan import VAEGAN
 from research.nets import dcgan
 from research.nets.attention import Transformer
 from research.nets.masked import MADE, NADE
@@ -51,6 +64,7 @@ from research.types import Domain
 
 ROWS = 64
 SMALL = MLP(hidden=(8,))
+SMALL_IAF = IAF(net=MADE(hidden=(8,)))
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,16 @@ def vae(likelihood: Any, **fields: Any) -> GradientTrainer:
     )
 
 
+def hierarchical(structure: Any, **fields: Any) -> GradientTrainer:
+    nets: dict[str, Any] = dict.fromkeys(('encoder', 'second_encoder', 'top_decoder', 'decoder'), SMALL)
+    sizes: dict[str, Any] = {'latent': 2, 'lower_latent': 3, 'score_samples': 20}
+    return GradientTrainer(model=HierarchicalVAE(structure=structure, **nets, **sizes, **fields))
+
+
+def autoencoder(**fields: Any) -> GradientTrainer:
+    return GradientTrainer(model=Autoencoder(encoder=SMALL, decoder=SMALL, latent=2, **fields))
+
+
 def gan(adversary: Any, **fields: Any) -> AdversarialTrainer:
     batch_norm = MLP(hidden=(8,), batch_norm=True)
     return AdversarialTrainer(
@@ -116,11 +140,65 @@ def gan(adversary: Any, **fields: Any) -> AdversarialTrainer:
     )
 
 
+AFTER = AfterTheFact(density=GaussianMixture(components=2))
 CASES: dict[str, Case] = {
     'vae_bernoulli': Case(vae(Bernoulli()), *binary()),
     'vae_categorical': Case(vae(Categorical(levels=3)), *integer()),
     'vae_discretised': Case(vae(DiscretisedLogistic(levels=3)), *integer()),
     'vae_gaussian': Case(vae(Gaussian()), *real()),
+    'vae_full_covariance': Case(vae(Gaussian(), posterior=FullCovariance()), *real()),
+    'vae_planar': Case(vae(Bernoulli(), posterior=Flowing(bijection=Stack(step=Planar(), layers=2))), *binary()),
+    'vae_iaf': Case(
+        vae(Bernoulli(), posterior=Flowing(bijection=Stack(step=SMALL_IAF, layers=2), context=3)), *binary()
+    ),
+    'vae_spherical': Case(
+        GradientTrainer(
+            model=VAE(
+                encoder=SMALL,
+                decoder=SMALL,
+                latent=3,
+                posterior=VonMisesFisher(),
+                prior=UniformSphere(),
+                score_samples=20,
+            )
+        ),
+        *binary(),
+    ),
+    'vae_vamp': Case(vae(Bernoulli(), prior=VampPrior(inputs=4)), *binary()),
+    'vae_mixture_prior': Case(vae(Gaussian(), prior=Density(model=GaussianMixture(components=2))), *real()),
+    'vae_after_the_fact': Case(vae(Bernoulli(), prior=AfterTheFact(density=GaussianMixture(components=2))), *binary()),
+    'vae_warm_up': Case(vae(Bernoulli(), rate=FreeBits(nats=0.05), warm_up=5), *binary()),
+    'vae_capacity': Case(vae(Bernoulli(), rate=Capacity(nats=0.5, steps=5), beta=10.0), *binary()),
+    'vae_tc': Case(vae(Bernoulli(), regulariser=TotalCorrelation(weight=0.5)), *binary()),
+    'vae_dip': Case(vae(Bernoulli(), regulariser=DIP(kind='II', diagonal=1.0)), *binary()),
+    'vae_mmd': Case(vae(Bernoulli(), regulariser=MMD(weight=1.0)), *binary()),
+    'vae_stl': Case(vae(Bernoulli(), objective=ELBO(gradient='stl')), *binary()),
+    'iwae_dreg': Case(vae(Bernoulli(), objective=ImportanceWeighted(samples=3, gradient='dreg')), *binary()),
+    'piwae': Case(vae(Bernoulli(), objective=PIWAE(samples=2, groups=2)), *binary()),
+    'ciwae': Case(vae(Bernoulli(), objective=CIWAE(samples=3, mix=0.3)), *binary()),
+    'hierarchical_vae_chain': Case(hierarchical('chain', objective=ImportanceWeighted(samples=3)), *binary()),
+    'hierarchical_vae_skip': Case(hierarchical('skip', prior=VampPrior(inputs=4), warm_up=5), *binary()),
+    'rae_l2': Case(autoencoder(code_weight=0.1, smooth='l2', prior=AFTER), *binary()),
+    'rae_gradient': Case(autoencoder(code_weight=0.1, smooth='gradient', decoder_weight=1e-3, prior=AFTER), *binary()),
+    'wae_mmd': Case(autoencoder(regulariser=MMD(weight=1.0)), *binary()),
+    'adversarial_autoencoder': Case(
+        AdversarialTrainer(model=AdversarialAutoencoder(autoencoder=autoencoder().model, critic=SMALL), ema=0.9),
+        *binary(),
+    ),
+    'factor_vae': Case(
+        AdversarialTrainer(
+            model=FactorVAE(vae=vae(Bernoulli()).model, critic=SMALL, gamma=1.0, score_samples=20),
+            learning_rate=1e-3,
+            ema=0.5,
+        ),
+        *binary(),
+    ),
+    'vae_gan': Case(
+        AdversarialTrainer(
+            model=VAEGAN(encoder=SMALL, decoder=SMALL, features=SMALL, feature_size=4, latent=2, output='identity')
+        ),
+        *real(),
+    ),
     'vae_of_k': Case(vae(Bernoulli(), objective=ImportanceWeighted(samples=1, groups=3)), *binary()),
     'iwae': Case(vae(Bernoulli(), objective=ImportanceWeighted(samples=3)), *binary()),
     'miwae': Case(vae(Gaussian(), objective=ImportanceWeighted(samples=3, groups=2)), *real()),
@@ -201,6 +279,10 @@ CASES: dict[str, Case] = {
     ),
     'lds': Case(EMTrainer(model=LinearDynamicalSystem(states=2, variance_floor=1e-2)), *real()),
     'lds_gradient': Case(GradientTrainer(model=LinearDynamicalSystem(states=2)), *real()),
+    'flow_maf': Case(GradientTrainer(model=Flow(bijection=Stack(step=MAF(net=MADE(hidden=(8,))), layers=2))), *real()),
+    'flow_iaf': Case(GradientTrainer(model=Flow(bijection=SMALL_IAF)), *real()),
+    'flow_real_nvp': Case(GradientTrainer(model=Flow(bijection=RealNVP(net=SMALL))), *real()),
+    'flow_planar': Case(GradientTrainer(model=Flow(bijection=Stack(step=Planar(), layers=2))), *real()),
     'made': Case(GradientTrainer(model=Autoregressive(net=MADE(hidden=(8,))), learning_rate=0.03), *binary()),
     'nade': Case(GradientTrainer(model=Autoregressive(net=NADE(hidden=8, chunk=2)), learning_rate=0.03), *binary()),
     'rbm': Case(

@@ -136,3 +136,23 @@ def test_orders_are_permutations_and_the_same_again() -> None:
     np.testing.assert_array_equal(np.sort(ordering(50, 7)), np.arange(50))
     np.testing.assert_array_equal(ordering(50, 7), ordering(50, 7))
     assert (ordering(50, 7) != ordering(50, 8)).any()
+
+
+@pytest.mark.parametrize('hidden', [(), (7,)])
+def test_context_reaches_every_output_of_made_and_cuts_stay_cut(hidden: tuple[int, ...]) -> None:
+    """The first variable's outputs too, which see no hidden unit."""
+    net: Any = MADE(hidden=hidden, activation='tanh', order_seed=1)
+    dims, x, context = 4, jax.random.normal(KEY, (2, 4, 1)), jnp.ones((2, 3))
+    both = jax.eval_shape(lambda: net.init(KEY, (x, context), (dims, 2)))
+    variables = noisy(both)
+
+    def answer(x: jax.Array, context: jax.Array) -> jax.Array:
+        return net.apply(variables, (x[None], context[None]), (dims, 2))[0]
+
+    of_x, of_context = jax.jit(jax.jacobian(answer, argnums=(0, 1)))(x[0], context[0])
+    order = ordering(dims, 1)
+    assert (np.triu(np.abs(np.asarray(of_x)).sum(axis=(1, 3))[order][:, order]) == 0).all()
+    assert (np.abs(np.asarray(of_context)) > 1e-6).all()  # [dims, outputs, context]
+    assert set(both['params']) - set(shapes(net, x, (dims, 2))['params']) == {
+        f'Dense_{i}' for i in range(1 + len(hidden))
+    }

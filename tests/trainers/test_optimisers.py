@@ -127,3 +127,13 @@ def test_the_schedule_scales_each_step_of_the_optimiser() -> None:
     assert rates == pytest.approx((0.05, 0.1))
     near(walk(Adam(**ADAM), rate(0.1, schedule)), by_hand(rates=rates))
     assert rate(0.1, None) == 0.1
+
+
+def test_normalised_gradients_have_a_unit_norm_array_by_array() -> None:
+    """Adam's first step does not see a scale, but its sign; so look at what it is given: the second moment after one step."""
+    optimiser = Adam(normalise=True).build(0.1)
+    gradients = {'a': jnp.array([3.0, 4.0]), 'b': jnp.array([0.0, 0.0])}
+    state = optimiser.update(gradients, optimiser.init(gradients), gradients)[1]
+    moments = next(part for part in state if hasattr(part, 'mu'))
+    np.testing.assert_allclose(moments.mu['a'], [0.06, 0.08], rtol=1e-5)
+    np.testing.assert_array_equal(moments.mu['b'], [0, 0])
