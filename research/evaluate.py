@@ -20,11 +20,11 @@ import numpy as np
 
 from research.data.chunks import Chunks
 from research.data.source import Data, prepare
-from research.engine import card, score
-from research.metrics import distances, ndb
+from research.engine import card, measure, score
+from research.metrics import codes, distances, factors, latents, ndb
 from research.report import cells, pictures, protocol, records
 from research.report.markup import write_atomically
-from research.types import Domain, Params, Scorer
+from research.types import Array, Batch, Domain, Encoder, Key, Params, Sampled, Scorer
 
 SCORE_BATCH = 500
 PICTURES, POINTS = 64, 2000
@@ -68,6 +68,8 @@ class Scored(NamedTuple):
 def evaluate(fitted: Fitted, data: Data, samples: int | None = None, split: str = 'test') -> Scored:
     """Every number that this model can give on this data; a model that cannot score leaves its score out."""
     scored = score_results(fitted, data, samples, split)
+    told = latent_results(fitted, data, split) + factor_results(fitted, data, split)
+    scored = scored._replace(results=scored.results + told)
     if fitted.domain.modality == 'image' and len(getattr(data, split)) >= distances.MINIMUM:
         return scored._replace(results=scored.results + sample_results(fitted, data, split))
     return scored
@@ -77,10 +79,12 @@ def score_results(fitted: Fitted, data: Data, samples: int | None = None, split:
     """`test_nll` in nats per unit, with the standard error over examples, and the same in bits."""
     if not isinstance(fitted.model, Scorer):
         return Scored([])
-    model, domain = fitted.run.trainer.model, fitted.domain
+    model: Any = fitted.model
+    domain = fitted.domain
     settings: dict[str, Any] = {'preprocessing': data.values}
     batch = SCORE_BATCH
-    if model.log_prob_kind == 'bound':
+    sampled = isinstance(model, Sampled)
+    if sampled:
         model = dataclasses.replace(model, score_samples=samples or model.score_samples)
         settings['samples'] = model.score_samples
         batch = 100
@@ -100,6 +104,40 @@ def score_results(fitted: Fitted, data: Data, samples: int | None = None, split:
     dimension = 'character' if domain.unit == 'character' else 'dimension'
     both = [nll, Result('bits_per_dim', float(bits), f'bits per {dimension}', kind, n, split, settings)]
     return Scored(both, nats.astype(np.float64), count)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Code:
+    """The mean of q(z | x), flat."""
+
+    model: Encoder
+
+    def measure(self, params: Params, x: Batch, key: Key) -> Array:
+        return self.model.encode(params, x)[0].reshape(len(x), -1)
+
+
+def latent_results(fitted: Fitted, data: Data, split: str) -> list[Result]:
+    """Distortion, rate and active units of a model with latent variables; nothing for any other."""
+    latent, x = latents.latent(fitted.model), getattr(data, split).x
+    if latent is None:
+        return []
+    reading = codes.reading(fitted.model, latent)
+    found = measure.each(reading, fitted.params, x, jax.random.fold_in(jax.random.key(fitted.run.seed), 779), 100)
+    told = codes.figures(found, reading.terms.draws)
+    return [Result(f.metric, f.value, f.unit, 'estimate', len(x), split, f.settings) for f in told]
+
+
+def factor_results(fitted: Fitted, data: Data, split: str) -> list[Result]:
+    """How single latents stand for the factors that made the examples; nothing where there is no code or fewer than two factors."""
+    part, varying = getattr(data, split), [size for size in (data.factors or {}).values() if size > 1]
+    if len(varying) < 2 or len(part) < distances.MINIMUM or not isinstance(fitted.model, Encoder):
+        return []
+    x, truth = np.asarray(part.x[: factors.POINTS]), part.factors[: factors.POINTS]
+    means = measure.each(_Code(model=fitted.model), fitted.params, x, jax.random.key(0), SCORE_BATCH)
+    if not np.isfinite(means).all():  # it has diverged
+        return []
+    found = factors.measure(means, truth)
+    return [Result(f.metric, f.value, 'score', 'estimate', len(x), split, f.settings) for f in found]
 
 
 def sample_results(fitted: Fitted, data: Data, split: str) -> list[Result]:

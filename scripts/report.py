@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from research.report import leaderboard, page
+from research.report import codes, leaderboard, page
 from research.types import BadInput
 from scripts import cli
 
@@ -25,7 +25,8 @@ def report(folders: Sequence[str], out: Path, title: str, lead: str = '') -> str
     unique = {Path(folder).resolve(): Path(folder) for folder in folders}
     records = [leaderboard.read(folder) for folder in unique.values()]
     written = page.write(records, out, title, lead)
-    tables = [leaderboard.text_table(board) for board in leaderboard.boards(records)]
+    boards = leaderboard.boards(records)
+    tables = [one for board in boards for one in (leaderboard.text_table(board), codes.text_table(board)) if one]
     legend = '* lowest score that is exact or a bound, lowest sample distance    - not available'
     return '\n\n'.join([*tables, f'{legend}\npage: {written} ({written.stat().st_size / 1e6:.2f} MB)'])
 

@@ -17,6 +17,7 @@ import pytest
 from experiments import binary20
 from research.engine.checkpoint import Place
 from research.engine.fit import Interrupted
+from research.report import cells, records
 from scripts import evaluate, report, sample, train
 from tests.command import Command, caller
 from tests.runs import SMALL, digits, epochs, snapshot
@@ -178,13 +179,28 @@ def test_evaluate_prints_a_table_and_appends_lines(trained: Path, tmp_path: Path
     assert done.code == 0, done.err
     header, *lines = done.out.splitlines()
     assert header.split() == ['metric', 'value', '+-', 'kind', 'n', 'unit']
-    measures = ['test_nll', 'bits_per_dim', 'pixel_mmd', 'pixel_frechet', 'ndb', 'ndb_js']
+    measures = ['test_nll', 'bits_per_dim', 'distortion', 'rate', 'active_units']
+    measures += ['pixel_mmd', 'pixel_frechet', 'ndb', 'ndb_js']
     assert [line.split()[0] for line in lines] == measures
     after = (folder / 'results.jsonl').read_text()
     assert after.startswith(before)
     added = [json.loads(line) for line in after[len(before) :].splitlines()]
     assert [row['metric'] for row in added] == [line.split()[0] for line in lines]
     assert added[0]['settings']['samples'] == 7
+
+
+def test_evaluate_anneals_where_there_are_latent_variables(trained: Path, tmp_path: Path, command: Command) -> None:
+    """A second bound beside test_nll, kept with the nats of each image, which add up to it."""
+    folder = Path(shutil.copytree(trained, tmp_path / 'run'))
+    done = command(evaluate, folder, '--samples', '50', '--annealing', '3')
+    assert done.code == 0, done.err
+    values = {line.split()[0]: float(line.split()[1]) for line in done.out.splitlines()[1:]}
+    assert values['annealed_nll'] > values['test_nll'] - 20
+    found = records.read(folder)
+    line = next(line for line in found.lines if line.metric == 'annealed_nll')
+    assert (line.kind, line.unit, line.n) == ('bound', 'nats per example', 397)
+    assert line.settings['temperatures'] == 3 and line.settings['chains'] == 16 and 0 < line.settings['accepted'] <= 1
+    assert cells.nats(found, line) is not None
 
 
 def test_evaluate_refuses_what_it_cannot_score(trained: Path, tmp_path: Path, command: Command) -> None:

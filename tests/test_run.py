@@ -99,7 +99,7 @@ def test_a_score_says_what_it_is_of(vae: Path, tmp_path: Path) -> None:
     results = runs.evaluate_folder(folder, 9, 'test', None)
     told = lines(folder / 'results.jsonl')[1:]
     assert [{name: line[name] for name in Result._fields} for line in told] == [result._asdict() for result in results]
-    nll, bits, mmd, frechet, ndb, js = results
+    nll, bits, distortion, rate, active, mmd, frechet, ndb, js = results
     assert (nll.metric, nll.unit, nll.kind, nll.n, nll.split) == ('test_nll', 'nats per example', 'bound', 397, 'test')
     assert nll.settings['samples'] == 9
     assert nll.settings['preprocessing'] == 'dequantise'
@@ -109,7 +109,9 @@ def test_a_score_says_what_it_is_of(vae: Path, tmp_path: Path) -> None:
     assert (bits.metric, bits.unit) == ('bits_per_dim', 'bits per dimension')
     assert bits.value == pytest.approx(nll.value / 64 / np.log(2))
     assert [r.metric for r in (mmd, frechet, ndb, js)] == ['pixel_mmd', 'pixel_frechet', 'ndb', 'ndb_js']
-    assert {r.kind for r in (mmd, frechet, ndb, js)} == {'estimate'}
+    assert [r.metric for r in (distortion, rate, active)] == ['distortion', 'rate', 'active_units']
+    assert 0 < rate.value < 50 and rate.unit == 'nats' and 0 <= active.value <= active.settings['of']
+    assert {r.kind for r in (distortion, rate, active, mmd, frechet, ndb, js)} == {'estimate'}
     assert ndb.settings == {
         'threshold': 1.96, 'bins': 10, 'samples': 397, 'binned': 1400, 'preprocessing': 'dequantise',
     }  # fmt: skip

@@ -7,10 +7,11 @@ from research.data.named import Spec, named
 from research.data.own import Table
 from research.data.records import Records
 from research.data.source import Alphabet, Data, Split, Streamed, Values, prepare
+from research.data.sprites import Sprites
 from research.data.text import Text
 from research.data.toy import Toy
 
 __all__ = [
-    'Alphabet', 'Binary', 'Data', 'Images', 'Music', 'Records', 'Spec', 'Split', 'Streamed', 'Table', 'Text', 'Toy', 'Values',
+    'Alphabet', 'Binary', 'Data', 'Images', 'Music', 'Records', 'Spec', 'Split', 'Sprites', 'Streamed', 'Table', 'Text', 'Toy', 'Values',
     'named', 'prepare',
 ]  # fmt: skip

@@ -11,14 +11,15 @@ from research.data.folders import TFDS_IMAGES, checked_name, command, existing, 
 from research.data.images import Images
 from research.data.own import Table
 from research.data.records import Records, is_records
+from research.data.sprites import Sprites
 from research.data.text import Text
 from research.data.toy import Toy
 from research.types import BadInput
 
-Spec = Images | Text | music.Music | Binary | Toy | Table | Records
+Spec = Images | Text | music.Music | Binary | Toy | Sprites | Table | Records
 
 TEXTS = ('python_reference', 'tiny_shakespeare')
-KNOWN = ('digits', *TEXTS, music.NAME, 'ring', 'grid', *BINARY, *TFDS_IMAGES)
+KNOWN = ('digits', *TEXTS, music.NAME, 'ring', 'grid', 'sprites', *BINARY, *TFDS_IMAGES)
 
 
 def named(name_or_path: str, like: Spec | None = None, data_dir: str | None = None) -> Spec:
@@ -48,6 +49,8 @@ def known(name: str, like: Spec | None) -> Spec:
     if name in ('ring', 'grid'):
         toy = like if isinstance(like, Toy) else Toy()
         return replace(toy, name='ring' if name == 'ring' else 'grid')
+    if name == 'sprites':
+        return like if isinstance(like, Sprites) else Sprites()
     return image_spec(name, like)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
@@ -17,7 +17,7 @@ VALID_STREAM = 1  # validation draws from the stream [seed, 1], so that its size
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Raw:
-    """A set as it was read, before anything is held out or transformed. `notes` go into the protocol."""
+    """A set as it was read, before anything is held out or transformed. `notes` go into the protocol; `factors` as in Data."""
 
     train: Split | Streamed
     test: Split
@@ -25,6 +25,7 @@ class Raw:
     levels: int = 256
     sha256: str
     notes: dict[str, Any]
+    factors: dict[str, int] | None = None
 
 
 def digest_splits(train: Split, valid: Split | None, test: Split | None) -> str:
@@ -32,7 +33,8 @@ def digest_splits(train: Split, valid: Split | None, test: Split | None) -> str:
     named = {'train': train, 'valid': valid, 'test': test}
     present = {name: split for name, split in named.items() if split is not None}
     labels = {f'{name}_label': split.label for name, split in present.items()}
-    return digest({name: split.x for name, split in present.items()} | labels)
+    factors = {f'{name}_factors': split.factors for name, split in present.items()}
+    return digest({name: split.x for name, split in present.items()} | labels | factors)
 
 
 def domain_of(raw: Raw, name: str, values: Values, modality: Modality) -> Domain:
@@ -81,14 +83,18 @@ def hold_out(split: Split | Streamed, count: int) -> tuple[Split | Streamed, Spl
     cut = len(split) - count
     if isinstance(split, Streamed):
         return Streamed(x=split.x.first(cut)), Split(x=split.x.rows.read(range(cut, cut + count)))
-    label = split.label
-    first = Split(x=split.x[:cut], label=None if label is None else label[:cut])
-    return first, Split(x=split.x[cut:], label=None if label is None else label[cut:])
+    return part(split, slice(None, cut)), part(split, slice(cut, None))
+
+
+def part(split: Split, rows: slice) -> Split:
+    """Some of the examples, with their labels and factors."""
+    label, factors = (None if array is None else array[rows] for array in (split.label, split.factors))
+    return Split(x=split.x[rows], label=label, factors=factors)
 
 
 def transformed(split: Split, values: Values, levels: int, seed: list[int] | int) -> Split:
     """A split that is drawn once: `prepare` with the stream of `seed`."""
-    return Split(x=prepare(split.x, values, levels, np.random.default_rng(seed)), label=split.label)
+    return replace(split, x=prepare(split.x, values, levels, np.random.default_rng(seed)))
 
 
 def assemble(
@@ -123,4 +129,5 @@ def assemble(
         protocol=protocol,
         valid=transformed(held, values, raw.levels, [test_seed, VALID_STREAM]) if held else None,
         test=transformed(raw.test, values, raw.levels, test_seed),
+        factors=raw.factors,
     )

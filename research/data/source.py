@@ -23,10 +23,11 @@ Values = Literal['as_is', 'scale', 'binarise', 'threshold', 'dequantise', 'integ
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """x [n, *shape] and, where the set has them, label [n] int32."""
+    """x [n, *shape] and, where the set has them, label [n] int32 and the values of its factors [n, factors] int32."""
 
     x: np.ndarray
     label: np.ndarray | None = None
+    factors: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -38,6 +39,7 @@ class Streamed:
 
     x: Chunks
     label: None = None
+    factors: None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -81,6 +83,7 @@ class Data:
     protocol  all that must be recorded beside a figure, as JSON values
     text      symbols and ids, for text
     lengths   for sets of sequences laid end to end: steps of each sequence, by split
+    factors   for sets that were made from known factors: how many values each has, by its name
     """
 
     name: str
@@ -94,6 +97,7 @@ class Data:
     protocol: dict[str, Any] = field(default_factory=dict)
     text: Alphabet | None = None
     lengths: dict[str, np.ndarray] | None = None
+    factors: dict[str, int] | None = None
 
 
 def code_points(text: str) -> np.ndarray:

@@ -28,6 +28,11 @@ NAME_WIDTH = 48
 # Sample distances, of which less is better; of any other figure the table takes no side.
 DISTANCES = ('mmd', 'frechet', 'wasserstein', 'distance', 'ndb', 'ndb_js')
 LOSSES = ('nll', 'bits_per_dim', 'seconds')
+# Of codes of data whose factors are known: more is better. They have a table of their own, `research.report.codes`.
+CODES = (
+    'mig', 'dci_disentanglement', 'dci_completeness', 'dci_informativeness', 'sap', 'modularity', 'beta_vae_score',
+    'factor_vae_score',
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,7 +107,7 @@ def columns(board: Board) -> list[Column]:
         Column(key='kind', head='kind', cells=tuple(result.kind if result else '' for result in nll), numeric=False),
         Column(key='bits', head=plain(' or '.join(units)), cells=_numbers(_values(bits), 4)),
     ]
-    for name in dict.fromkeys(name for row in rows for name in row.figures):
+    for name in dict.fromkeys(name for row in rows for name in row.figures if not of_codes(name)):
         results = [row.figures.get(name) for row in rows]
         best = _winners(results, False) if name.endswith(DISTANCES) else frozenset()
         table.append(
@@ -184,8 +189,15 @@ def name(board: Board) -> str:
 
 
 def less_is_better(metric: str) -> bool | None:
-    """True where it is known to be, None where not."""
+    """True or False where it is known, None where not."""
+    if metric in CODES:
+        return False
     return True if metric.endswith(DISTANCES + LOSSES) else None
+
+
+def of_codes(figure: str) -> bool:
+    """Whether a figure, 'mig' or 'mig (valid)', is one of CODES."""
+    return figure.partition(' ')[0] in CODES
 
 
 def brief(value: object) -> str:

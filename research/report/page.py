@@ -92,6 +92,7 @@ def _section(i: int, board: Board, budget: int) -> str:
         f'<h2>{text(leaderboard.name(board))}</h2><p class="headline">{text(leaderboard.headline(board))}</p>',
         sections.chips(board),
         sections.table(board),
+        sections.of_codes(board),
         sections.gallery(board, budget),
         sections.training(board),
         sections.provenance(board),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from research.report import curves, leaderboard, pictures
+from research.report import codes, curves, leaderboard, pictures
 from research.report.leaderboard import Board, Column, Row
 from research.report.markup import plain, shorten, text
 from research.report.records import RunRecord
@@ -66,6 +66,22 @@ def table(board: Board) -> str:
         f'<div class="scroll"><table class="board">{about}'
         f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<p class="legend">{"".join(legend)}</p>{notes}'
+    )
+
+
+def of_codes(board: Board) -> str:
+    """How well codes stand for the factors behind the data, in the order of the leaderboard; nothing where nobody was measured."""
+    columns = codes.columns(board)
+    if not columns:
+        return ''
+    head = ''.join(
+        f'<th scope="col"{" class=number" * column.numeric}>{breakable(column.head)}</th>' for column in columns
+    )
+    rows = [''.join(_cell(column, i, row, board) for column in columns) for i, row in enumerate(board.rows)]
+    body = ''.join(f'<tr>{row}</tr>' for row in rows)
+    return (
+        f'<h3>Codes and factors</h3><div class="scroll"><table class="board"><caption>{text(board.data)}: {codes.ABOUT}</caption>'
+        f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from research.report import leaderboard, sections
+from research.report import codes, leaderboard, sections
 from research.report.leaderboard import Board
 from tests.report import runs
 
@@ -134,6 +134,40 @@ def test_a_name_cannot_command_the_terminal(tmp_path: Path) -> None:
 def test_a_run_alone_has_won_nothing(tmp_path: Path) -> None:
     board = board_of(tmp_path, vae=[runs.nll(46.0)], gan=[])
     assert not any(column.best for column in leaderboard.columns(board))
+
+
+def test_codes_have_a_table_of_their_own_where_more_is_better(tmp_path: Path) -> None:
+    """Interval by hand: 0.2, 0.3 and 0.4 have a half width of 4.3027 * 0.1 / sqrt 3 = 0.2484."""
+    folders = [
+        runs.make(
+            tmp_path / f'{i}',
+            'beta_vae',
+            [runs.nll(46.0), runs.figure('mig', 0.2 + 0.1 * i), runs.figure('factor_vae_score', 0.5)],
+            extra={'seed': i},
+        )
+        for i in range(3)
+    ]
+    folders += [
+        runs.make(tmp_path / 'vae', 'vae', [runs.nll(45.0), runs.figure('mig', 0.1), runs.figure('pixel_mmd', 0.2)]),
+        runs.make(tmp_path / 'gmm', 'gmm', [runs.nll(50.0)]),
+    ]
+    (board,) = leaderboard.boards([leaderboard.read(folder) for folder in folders])
+    assert not {'mig', 'factor_vae_score'} & {column.head for column in leaderboard.columns(board)}
+    table = codes.columns(board)
+    assert [column.head for column in table] == ['model', 'seeds', 'mig', 'factor_vae_score']
+    assert table[2].cells == ('0.100', '0.300 ± 0.248', '') and table[2].best == {1}
+    assert table[3].cells == ('', '0.500 ± 0.000', '') and not table[3].best
+    head, *lines = codes.text_table(board).splitlines()
+    assert head.startswith('digits: how well single latents stand for single factors (more') and len(lines) == 4
+    page = sections.of_codes(board)
+    assert page.count('<tr>') == 4 and '0.300 ± 0.248' in page and page.count('★') == 0
+    assert page.count('class="number best"') == 1
+    assert leaderboard.less_is_better('mig') is False
+
+
+def test_without_codes_there_is_no_such_table(tmp_path: Path) -> None:
+    board = board_of(tmp_path, vae=[runs.nll(46.0), runs.figure('pixel_mmd', 0.1)])
+    assert codes.columns(board) == [] and sections.of_codes(board) == codes.text_table(board) == ''
 
 
 def test_texts_cut_differently_for_each_model_share_a_table_and_it_is_said(tmp_path: Path) -> None:
