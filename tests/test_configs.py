@@ -18,7 +18,7 @@ ASKED_FOR = {
     'independent_mnist', 'independent_jsb', 'vae_jsb', 'ngram_shakespeare', 'transformer_shakespeare', 'vae_ring',
     'gan_ring',
 }  # fmt: skip
-EMBEDDED = ('digits', 'python_reference', 'ring', 'grid')
+EMBEDDED = ('digits', 'python_reference', 'ring', 'grid', 'sprites')
 NETWORKS = (
     'vae',
     'iwae',
@@ -29,6 +29,15 @@ NETWORKS = (
     'nade',
     'rbm',
     'recurrent',
+    'maf',
+    'svae',
+    'piwae',
+    'ciwae',
+    'vamp',
+    'hvae',
+    'beta',
+    'vq',
+    'fsq',
 )  # configs of these hold one
 
 each = pytest.mark.parametrize('name', configs.names())
