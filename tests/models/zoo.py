@@ -18,7 +18,14 @@ from research.latents.priors import AfterTheFact, Density, UniformSphere, VampPr
 from research.maths.adversarial import GradientPenalty, Hinge, NonSaturating, Wasserstein
 from research.maths.bounds import CIWAE, ELBO, PIWAE, ImportanceWeighted
 from research.maths.emissions import CategoricalEmission
-from research.maths.likelihoods import Bernoulli, Categorical, DiscretisedLogistic, Gaussian
+from research.maths.likelihoods import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+    DiscretisedLogisticMixture,
+    Gaussian,
+)
 from research.maths.rates import Capacity, FreeBits
 from research.maths.regularisers import DIP, MMD, TotalCorrelation
 from research.maths.smoothing import AddK, KneserNey
@@ -53,9 +60,11 @@ from research.models.vae import VAE
 from research.models.vae_gan import VAEGAN
 from research.nets import dcgan
 from research.nets.attention import Transformer
+from research.nets.convolutional import Decoder, Encoder
 from research.nets.masked import MADE, NADE
 from research.nets.mlp import MLP
 from research.nets.recurrent import Recurrent
+from research.nets.residual import ResidualDecoder, ResidualEncoder
 from research.trainers.adversarial import AdversarialTrainer
 from research.trainers.em import EMTrainer, StepwiseEMTrainer
 from research.trainers.gradient import GradientTrainer
@@ -121,6 +130,12 @@ def vae(likelihood: Any, **fields: Any) -> GradientTrainer:
     )
 
 
+def convolutional(encoder: Any, decoder: Any, likelihood: Any) -> GradientTrainer:
+    return GradientTrainer(
+        model=VAE(encoder=encoder, decoder=decoder, likelihood=likelihood, latent=2, score_samples=20)
+    )
+
+
 def hierarchical(structure: Any, **fields: Any) -> GradientTrainer:
     nets: dict[str, Any] = dict.fromkeys(('encoder', 'second_encoder', 'top_decoder', 'decoder'), SMALL)
     sizes: dict[str, Any] = {'latent': 2, 'lower_latent': 3, 'score_samples': 20}
@@ -146,6 +161,17 @@ CASES: dict[str, Case] = {
     'vae_categorical': Case(vae(Categorical(levels=3)), *integer()),
     'vae_discretised': Case(vae(DiscretisedLogistic(levels=3)), *integer()),
     'vae_gaussian': Case(vae(Gaussian()), *real()),
+    'vae_mixture_of_logistics': Case(vae(DiscretisedLogisticMixture(levels=3, components=2)), *integer()),
+    'vae_convolutional': Case(
+        convolutional(Encoder(widths=(2, 3), hidden=(8,)), Decoder(widths=(3, 2), hidden=(8,)), ContinuousBernoulli()),
+        *images(),
+    ),
+    'vae_residual': Case(
+        convolutional(
+            ResidualEncoder(widths=(2, 3), hidden=(8,)), ResidualDecoder(widths=(3, 2), hidden=(8,)), Bernoulli()
+        ),
+        *images(),
+    ),
     'vae_full_covariance': Case(vae(Gaussian(), posterior=FullCovariance()), *real()),
     'vae_planar': Case(vae(Bernoulli(), posterior=Flowing(bijection=Stack(step=Planar(), layers=2))), *binary()),
     'vae_iaf': Case(
@@ -212,6 +238,7 @@ CASES: dict[str, Case] = {
         *images(),
     ),
     'independent_bernoulli': Case(EMTrainer(model=Independent(likelihood=Bernoulli())), *binary()),
+    'independent_continuous_bernoulli': Case(EMTrainer(model=Independent(likelihood=ContinuousBernoulli())), *images()),
     'independent_categorical': Case(EMTrainer(model=Independent(likelihood=Categorical(levels=3))), *integer()),
     'independent_gaussian': Case(EMTrainer(model=Independent(likelihood=Gaussian())), *real()),
     'gaussian_mixture': Case(EMTrainer(model=GaussianMixture(components=2, variance_floor=1e-2)), *real()),
