@@ -1,7 +1,9 @@
 """Masked autoregressive flow on scikit-learn's 8x8 digits, dequantised: exact, as a mixture's density is.
 
-Papamakarios et al. 2017, arXiv:1705.07057. Five layers with one hidden layer each; widths, depth and epochs were chosen on 300
-training examples held out. `python -m scripts.train maf_digits`.
+Papamakarios et al. 2017, arXiv:1705.07057. Widths, depth and epochs were chosen on 300 training examples held out. With the
+default `limit` of 5 the scores are as good, but draws of two seeds in three ran away (pixel_frechet 1e3 and 1e7): far out the
+scales of five layers multiply.
+107.2 to 107.7 nats on the test set over three seeds. `python -m scripts.train maf_digits`: 14 s of CPU time.
 """
 
 from research.data import Images
@@ -18,7 +20,7 @@ def config() -> Run:
         data=Images(name='digits', values='dequantise'),
         trainer=GradientTrainer(
             model=Flow(
-                bijection=Stack(step=MAF(net=MADE(hidden=(64,), activation='tanh', direct=True)), layers=5),
+                bijection=Stack(step=MAF(net=MADE(hidden=(64,), activation='tanh', direct=True), limit=1.0), layers=5),
             ),
             learning_rate=1e-3,
             ema=0.998,
