@@ -13,7 +13,7 @@ from research.types import BadInput
 from scripts import cli
 
 CONTESTS = (
-    'vae', 'dcgan', 'mixture', 'density', 'sequences', 'circuits', 'ngram', 'starts', 'sweep', 'kernels', 'peak',
+    'vae', 'iwae', 'dcgan', 'mixture', 'density', 'sequences', 'circuits', 'ngram', 'starts', 'sweep', 'kernels', 'peak',
 )  # fmt: skip
 ASKED_FOR = ('sequences', 'kernels', 'peak')  # held only where they are named: slow, and for an accelerator
 
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     import jax
 
     from research.engine import cache, card
-    from scripts.benchmarks import circuits, dcgan, density, mixture, ngram, peak, sequences, starts, sweep, vae
+    from scripts.benchmarks import circuits, dcgan, density, iwae, mixture, ngram, peak, sequences, starts, sweep, vae
     from scripts.benchmarks.contest import Contest, hold, table
 
     cache.enable()
@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
     )
     contests: dict[str, Callable[[], list[Contest]]] = {
         'vae': lambda: [vae.contest(device)],
+        'iwae': lambda: [iwae.contest(device)],
         'dcgan': lambda: [dcgan.contest(device)],
         'mixture': lambda: [mixture.contest()],
         'density': density.contests,

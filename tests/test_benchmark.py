@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scripts.benchmarks import circuits, contest, dcgan, mixture, peak, sequences, sweep, vae
+from scripts.benchmarks import circuits, contest, dcgan, iwae, mixture, peak, sequences, sweep, vae
 from scripts.benchmarks.contest import Contest, Measure
 
 
@@ -31,10 +31,11 @@ def test_ratios_are_medians_of_neighbours_after_one_warm_up(monkeypatch: pytest.
     'ours',
     [
         lambda: vae.engine(vae.trainer(), np.ones((200, 784), np.float32), 100, 2),
+        lambda: vae.engine(iwae.trainer(), np.ones((40, 784), np.float32), 20, 2),
         lambda: vae.engine(dcgan.trainer(width=2), dcgan.data(1), 32, 2),
         lambda: mixture.ours(np.random.default_rng(0).random((2000, 5), dtype=np.float32)),
     ],
-    ids=['vae', 'dcgan', 'mixture'],
+    ids=['vae', 'iwae', 'dcgan', 'mixture'],
 )
 def test_our_side_of_each_contest_runs(ours: Callable[[], Measure]) -> None:
     assert ours()() > 0
