@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from research import portraits
 from research.data.chunks import Chunks
 from research.data.source import Data, prepare
 from research.engine import card, measure, score
@@ -270,7 +271,8 @@ def _keep(folder: Path, result: Result, scored: Scored) -> str | None:
 
 
 def show(fitted: Fitted, folder: Path, data: Data) -> None:
-    """Samples and real data side by side, for the report."""
+    """Samples and real data side by side, and what latents do, for the report."""
+    portraits.save(fitted.model, fitted.params, fitted.domain, data, folder)
     if fitted.domain.modality == 'text':
         assert data.text is not None
         texts = [data.text.decode(ids) for ids in draw(fitted, TEXT_SAMPLES)]

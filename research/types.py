@@ -170,6 +170,14 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class Decoder(Protocol):
+    """The ability to decode: the mean of p(x | z) for z [n, latent], and z from its prior."""
+
+    def decode_mean(self, params: Params, z: Array, event: tuple[int, ...], /) -> Array: ...  # [n, *event]
+    def draw_prior(self, params: Params, key: Key, n: int, /) -> Array: ...  # [n, latent]
+
+
+@runtime_checkable
 class Conditional(Protocol):
     """The ability to work with a part of x. `observed` is bool [*shape], the same for the whole batch; what x holds where
     nothing is observed is ignored. log_prob(x) - log_marginal(x, observed) is the log-probability of the rest given it."""

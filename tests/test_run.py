@@ -51,7 +51,7 @@ def small(config: str = 'vae_digits', *more: str) -> Run:
 
 def test_a_run_folder_tells_all_about_the_run(vae: Path) -> None:
     files = {path.name for path in vae.iterdir()} - {'tensorboard'}
-    pictures = {'samples.npz', 'samples.png', 'data.png'}
+    pictures = {'samples.npz', 'samples.png', 'data.png', 'latents.npz'}
     assert files == {'card.json', 'metrics.jsonl', 'results.jsonl', 'checkpoints'} | pictures
     found = card(vae)
     assert (found['config'], found['model'], found['trainer'], found['seed']) == (

@@ -61,8 +61,9 @@ class Codes:
         return self.vae.prior.log_prob(self.vae, params, z)
 
     def log_likelihood(self, params: Params, x: Array, z: Array) -> Array:
-        outputs = self.vae.decode(params, z.reshape(-1, z.shape[-1]), x.shape[1:])
-        return self.vae.likelihood.log_prob(outputs, repeat(x, z.shape[0])).reshape(z.shape[:2])
+        repeated = repeat(x, z.shape[0])
+        outputs = self.vae.decode(params, z.reshape(-1, z.shape[-1]), x.shape[1:], repeated)
+        return self.vae.likelihood.log_prob(outputs, repeated).reshape(z.shape[:2])
 
     def draw_prior(self, params: Params, key: Key, n: int) -> Array:
         return self.vae.prior.sample(self.vae, params, key, n)

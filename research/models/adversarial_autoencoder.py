@@ -61,6 +61,16 @@ class AdversarialAutoencoder:
         loss = sum(metrics.values(), self.weight * game)
         return Objective(loss, {'loss': loss, **metrics, 'game': game}, mutable)
 
+    def encode(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """E(x), and the log-variance of a point, each [batch, latent]."""
+        return self.autoencoder.encode(params['generator'], x)
+
+    def decode_mean(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
+        return self.autoencoder.decode_mean(params['generator'], z, event)
+
+    def draw_prior(self, params: Params, key: Key, n: int) -> Array:
+        return self.autoencoder.draw_prior(params['generator'], key, n)
+
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
         """[n, *shape] draws from p(x | z), z ~ N(0, I)."""
         return self.autoencoder.sample(params['generator'], key, n, shape)

@@ -100,9 +100,22 @@ class Autoencoder:
         """E(x), [batch, latent]."""
         return self.encoder.apply(params['encoder'], self.likelihood.embed(x), (self.latent,))
 
+    def encode(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """E(x), and the log-variance of a point, each [batch, latent]."""
+        z = self.codes(params, x)
+        return z, jnp.full_like(z, -jnp.inf)
+
     def decode(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
         """Parameters of p(x | z), [batch, *likelihood.shape(event)]."""
         return self.decoder.apply(params['decoder'], z, self.likelihood.shape(event)) + params['constants']['offset']
+
+    def decode_mean(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
+        """Mean of p(x | z), [n, *event]."""
+        return self.likelihood.mean(self.decode(params, z, event))
+
+    def draw_prior(self, params: Params, key: Key, n: int) -> Array:
+        """[n, latent] draws from p(z)."""
+        return self.prior.sample(self, params, key, n)
 
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
         """[n, *shape] draws from p(x | z), z from the prior."""

@@ -75,6 +75,12 @@ class FactorVAE:
         """Mean and log-variance of q(z | x), each [batch, latent]."""
         return self.vae.encode(params['generator'], x)
 
+    def decode_mean(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
+        return self.vae.decode_mean(params['generator'], z, event)
+
+    def draw_prior(self, params: Params, key: Key, n: int) -> Array:
+        return self.vae.draw_prior(params['generator'], key, n)
+
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
         return self.vae.sample(params['generator'], key, n, shape)
 

@@ -13,6 +13,7 @@ Every variant is this file with one part exchanged, and the parts cross freely:
     posterior    q(z | x)                                     research/latents/posteriors.py  full covariance, flows, von Mises-Fisher
     prior        p(z)                                         research/latents/priors.py      VampPrior, mixtures, flows, after the fact
     likelihood   p(x | z)                                     research/maths/likelihoods.py
+    decoder      z alone; or of sequences, read as they go    research/latents/reading.py
 
 log p(x) itself is out of reach: `log_prob` is the importance-weighted bound of Burda et al. 2016 (arXiv:1509.00519), tighter as
 `score_samples` grows. A part of x is scored and completed as in `research/latents/completions.py`.
@@ -26,7 +27,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from research.latents import completions
+from research.latents import completions, reading
 from research.latents.posteriors import Diagonal, Posterior
 from research.latents.priors import AfterTheFact, Prior, StandardNormal
 from research.maths import bounds
@@ -66,7 +67,12 @@ class VAE:
     network: ClassVar[bool] = True
 
     def fits(self, domain: Domain) -> str | None:
-        return misfit(self.likelihood, domain) or self.posterior.misfit(self.latent) or self.at_odds()
+        return (
+            misfit(self.likelihood, domain)
+            or reading.misfit(self.decoder, self.likelihood)
+            or self.posterior.misfit(self.latent)
+            or self.at_odds()
+        )
 
     def at_odds(self) -> str | None:
         """Why two parts of this model do not go together, as the end of a sentence."""
@@ -97,7 +103,7 @@ class VAE:
         }
         return {
             'encoder': self.encoder.init(key_encoder, self.likelihood.embed(x[:2]), self.code_shape),
-            'decoder': self.decoder.init(key_decoder, z, outputs),
+            'decoder': self.decoder.init(key_decoder, reading.seen(self.decoder, z, x[:2]), outputs),
             'constants': constants,
             **{name: own for name, own in others.items() if own},
         }
@@ -120,10 +126,18 @@ class VAE:
         """Mean and log-variance of q(z | x), each [batch, latent]."""
         return self.posterior.moments(self.code(params, self.likelihood.embed(x)))
 
-    def decode(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
+    def decode(self, params: Params, z: Array, event: tuple[int, ...], x: Array | None = None) -> Array:
         """Parameters of p(x | z), [batch, *likelihood.shape(event)]."""
-        outputs = self.decoder.apply(params['decoder'], z, self.likelihood.shape(event))
+        outputs = self.decoder.apply(params['decoder'], reading.seen(self.decoder, z, x), self.likelihood.shape(event))
         return outputs + params['constants']['offset']
+
+    def decode_mean(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
+        """Mean of p(x | z), [n, *event]; of a decoder that reads there is none without x."""
+        return self.likelihood.mean(self.decode(params, z, event))
+
+    def draw_prior(self, params: Params, key: Key, n: int) -> Array:
+        """[n, latent] draws from p(z)."""
+        return self.prior.sample(self, params, key, n)
 
     def loss(self, params: Params, x: Array, key: Key) -> Objective:
         """Minus the objective's bound; with `ELBO` eq. 10, the KL divergence in closed form where there is one (appendix B)."""
@@ -167,8 +181,10 @@ class VAE:
     def distortion(self, params: Params, x: Array, z: Array, key: Key) -> tuple[Array, Params]:
         """-log p(x | z), [draws, batch] from z [draws, batch, latent], in one pass of the decoder however many draws."""
         draws, outputs = z.shape[0], self.likelihood.shape(x.shape[1:])
-        raw, decoder = train_apply(self.decoder, params['decoder'], z.reshape(-1, self.latent), outputs, key)
-        log_p = self.likelihood.log_prob(raw + params['constants']['offset'], repeat(x, draws))
+        x = repeat(x, draws)
+        seen = reading.seen(self.decoder, z.reshape(-1, self.latent), x)
+        raw, decoder = train_apply(self.decoder, params['decoder'], seen, outputs, key)
+        log_p = self.likelihood.log_prob(raw + params['constants']['offset'], x)
         return -log_p.reshape(draws, -1), decoder
 
     def rates(self, params: Params, code: Array, z: Array, log_q: Array) -> Array:
@@ -188,7 +204,7 @@ class VAE:
 
         def log_weights(key_z: Key) -> Array:
             z, log_q = self.posterior.draw(own, code, key_z, chunk)
-            outputs = self.decode(params, z.reshape(-1, self.latent), x.shape[1:])
+            outputs = self.decode(params, z.reshape(-1, self.latent), x.shape[1:], repeated)
             log_likelihood = self.likelihood.log_prob(outputs, repeated).reshape(chunk, -1)
             return log_likelihood + self.prior.log_prob(self, params, z) - log_q
 
@@ -196,13 +212,15 @@ class VAE:
 
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
         """[n, *shape] draws from p(x | z), z ~ p(z)."""
+        if isinstance(self.decoder, reading.Reader):
+            return reading.sample(self, params, key, n, shape)
         key_z, key_x = jax.random.split(key)
         z = self.prior.sample(self, params, key_z, n)
         return self.likelihood.sample(self.decode(params, z, shape), key_x)
 
     def reconstruct(self, params: Params, x: Array) -> Array:
-        """Mean of p(x | z) at the mean of q(z | x)."""
-        return self.likelihood.mean(self.decode(params, self.encode(params, x)[0], x.shape[1:]))
+        """Mean of p(x | z) at the mean of q(z | x); of a sequence, of each step given those before it."""
+        return self.likelihood.mean(self.decode(params, self.encode(params, x)[0], x.shape[1:], x))
 
     def log_marginal(self, params: Params, x: Array, observed: Array) -> Array:
         """[batch] nats of the observed part of x, a bound from `score_samples` draws or a few more; always the same draws."""

@@ -99,19 +99,19 @@ class VAEGAN:
 
     def generator_loss(self, generator: Params, critic: Params, x: Array, key: Key) -> Objective:
         """The encoder's and the decoder's losses (eqs. 8 and 9), as one scalar whose parts reach each its own."""
-        keys = [jax.random.fold_in(key, i) for i in range(6)]
+        keys = [jax.random.fold_in(key, i) for i in range(9)]
         z, rate, encoder = self.draw(generator, x, keys[0])
         shape, target = x.shape[1:], held(self.critic_pass(critic, x, keys[4])[0])
 
-        def distortion(decoder: Params, z: Array) -> Array:
-            f = self.critic_pass(critic, self.decoded(decoder, z, shape, keys[1])[0], keys[5])[0]
+        def distortion(decoder: Params, z: Array, i: int) -> Array:
+            f = self.critic_pass(critic, self.decoded(decoder, z, shape, keys[i])[0], keys[i + 2])[0]
             return 0.5 * ((f - target) ** 2).sum(axis=-1).mean()
 
-        of_encoder = distortion(held(generator['decoder']), z)
-        of_decoder = distortion(generator['decoder'], held(z))
+        of_encoder = distortion(held(generator['decoder']), z, 5)
+        of_decoder = distortion(generator['decoder'], held(z), 6)
         both = jnp.concatenate([held(z), jax.random.normal(keys[2], z.shape)])
         fake, decoder = self.decoded(generator['decoder'], both, shape, keys[3])
-        game = self.adversary.generator(self.critic_pass(critic, fake, keys[5])[1])
+        game = self.adversary.generator(self.critic_pass(critic, fake, keys[1])[1])
         loss = self.beta * rate.mean() + of_encoder + self.feature_weight * of_decoder + game
         metrics = {'loss': loss, 'rate': rate.mean(), 'feature_distortion': of_encoder, 'game': game}
         return Objective(loss, metrics, {'encoder': encoder, 'decoder': decoder})
@@ -119,6 +119,13 @@ class VAEGAN:
     def encode(self, params: Params, x: Array) -> tuple[Array, Array]:
         """Mean and log-variance of q(z | x), each [batch, latent]."""
         return self.posterior.moments(self.encoder.apply(params['generator']['encoder'], x, (2 * self.latent,)))
+
+    def decode_mean(self, params: Params, z: Array, event: tuple[int, ...]) -> Array:
+        """The decoder's output, [n, *event]."""
+        return self.finish(self.decoder.apply(params['generator']['decoder'], z, event))
+
+    def draw_prior(self, params: Params, key: Key, n: int) -> Array:
+        return jax.random.normal(key, (n, self.latent))
 
     def sample(self, params: Params, key: Key, n: int, shape: tuple[int, ...]) -> Array:
         """[n, *shape], the decoder's output at z ~ N(0, I)."""

@@ -7,6 +7,7 @@
     store        all numbers of all runs, for SQL; explanation: how one of them came to be
     pictures     samples as PNG: image grids, scatters of points, piano rolls
     curves       training curves as inline SVG
+    latents      what latent variables do, as pictures; planes: where codes lie, and rate against distortion
     page         one self-contained HTML page of all of the above
     study        a finished sweep as plain data; ablation: its page, with ranking, strips and responses as parts
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from research.report import comparison, page, ranking, responses, sections
+from research.report import comparison, page, planes, ranking, responses, sections
 from research.report.curves import COLOURS
 from research.report.leaderboard import brief
 from research.report.markup import shorten, text, write_atomically
@@ -52,13 +52,15 @@ def render(study: Study) -> str:
     paragraphs = ''.join(f'<p class="lead">{text(sentence)}</p>' for sentence in lead(study))
     summary = study.records[0].card.get('summary') if study.records else None
     about = f'<p class="headline">{text(summary)}</p>' if summary else ''
-    parts = [chips(study), ranking.table(study), response(study), training(study), samples(study)]
-    parts += [pairs(study), failures(study), members(study), provenance(study)]
+    parts = [chips(study), ranking.table(study), response(study), training(study)]
+    parts += [rate_distortion(study), samples(study), pairs(study), failures(study), members(study), provenance(study)]
     footer = (
         f'Made from the {len(study.rows)} members of one sweep; table.csv beside this page has a row for each, and '
         'members/ a run folder.'
     )
-    return page.document(title(study), paragraphs + about, f'<section>{"".join(parts)}</section>\n', footer, CSS)
+    return page.document(
+        title(study), paragraphs + about, f'<section>{"".join(parts)}</section>\n', footer, CSS + planes.CSS
+    )
 
 
 def chips(study: Study) -> str:
@@ -93,6 +95,11 @@ def training(study: Study) -> str:
     if len(study.order) > len(COLOURS):
         caption = f'The best {len(COLOURS)} of {len(study.order)} cells. {caption}'
     return _plots('Training', [plot._replace(told='') for plot in plots], caption)
+
+
+def rate_distortion(study: Study) -> str:
+    """Where the members of the cells end in the plane of both."""
+    return planes.cells([(study.labels[number], study.trained(number)) for number in study.order])
 
 
 def samples(study: Study) -> str:

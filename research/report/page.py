@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from research.report import leaderboard, sections
+from research.report import latents, leaderboard, planes, sections
 from research.report.leaderboard import Board
 from research.report.markup import plain, text, write_atomically
 from research.report.records import RunRecord
@@ -20,7 +20,8 @@ from research.report.style import CSS, SCRIPT
 from research.types import BadInput
 
 LIMIT = 5_000_000  # bytes: what still goes into an e-mail
-PICTURES = 2_600_000  # bytes of PNG for the whole page; base64 makes 3.5 MB of them
+PICTURES = 2_200_000  # bytes of PNG for the whole page; base64 makes 2.9 MB of them
+LATENTS, DOTS = 400_000, 20_000  # bytes of PNG that show what latents do, and dots of codes, for the whole page
 
 
 def write(records: Sequence[RunRecord], out: str | Path, title: str, lead: str = '', summary: str = '') -> Path:
@@ -51,7 +52,7 @@ def render(records: Sequence[RunRecord], title: str, lead: str = '', summary: st
     """The page as a string."""
     boards = leaderboard.boards(records)
     budget = PICTURES // (2 * len(records))  # a run may show its samples and its data
-    body = ''.join(_section(i, board, budget) for i, board in enumerate(boards))
+    body = ''.join(_section(i, board, budget, len(records)) for i, board in enumerate(boards))
     parts = [part.strip() for part in lead.split('\n\n') if part.strip()]
     paragraphs = ''.join(f'<p class="lead">{text(part, keep=chr(10))}</p>' for part in parts)
     links = ''.join(f'<a href="#d{i}">{text(leaderboard.name(board))}</a>' for i, board in enumerate(boards))
@@ -62,6 +63,7 @@ def render(records: Sequence[RunRecord], title: str, lead: str = '', summary: st
         body,
         f'Made from {len(records)} run folder{"s" * (len(records) > 1)}. Every figure in a table is from '
         'a run’s own files; what a run does not have is left blank.',
+        latents.CSS + planes.CSS,
     )
 
 
@@ -87,14 +89,16 @@ def _policy() -> str:
     )
 
 
-def _section(i: int, board: Board, budget: int) -> str:
+def _section(i: int, board: Board, budget: int, runs: int) -> str:
     parts = [
         f'<h2>{text(leaderboard.name(board))}</h2><p class="headline">{text(leaderboard.headline(board))}</p>',
         sections.chips(board),
         sections.table(board),
         sections.of_codes(board),
         sections.gallery(board, budget),
+        latents.section(board, LATENTS // (4 * runs), DOTS // runs),
         sections.training(board),
+        planes.runs(board),
         sections.provenance(board),
     ]
     return f'<section id="d{i}">{"".join(parts)}</section>\n'
