@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from research.maths.continuous_bernoulli import ContinuousBernoulli
 from research.maths.events import Limits, Statistics, sum_event
 from research.maths.logistic import NARROWEST, WIDEST, DiscretisedLogisticMixture, level, log_bin
+from research.maths.sequences import Sequence, timed
 from research.types import Array, Domain, Key, ranged
 
 LOG_2PI = 1.8378770664093453
@@ -180,13 +181,34 @@ class DiscretisedLogistic:
         return jnp.stack([logit, 0.5 * jnp.log(3 * variance) - jnp.log(jnp.pi)], axis=-1)
 
 
-Likelihood = Bernoulli | Categorical | Gaussian | DiscretisedLogistic | ContinuousBernoulli | DiscretisedLogisticMixture
+Likelihood = (
+    Bernoulli
+    | Categorical
+    | Gaussian
+    | DiscretisedLogistic
+    | ContinuousBernoulli
+    | DiscretisedLogisticMixture
+    | Sequence
+)
 
 
 def misfit(likelihood: Likelihood, domain: Domain) -> str | None:
     """Why this likelihood cannot score data of this domain, as the end of a sentence; None where it can."""
+    if isinstance(likelihood, Sequence):
+        return mismatch(likelihood.of, domain) or likelihood.misfit(domain)
+    why, name = mismatch(likelihood, domain), type(likelihood).__name__
+    return (
+        why
+        or (timed(domain) and f'{name} scores no sequences, and these are: set likelihood=Sequence(of={name}())')
+        or None
+    )
+
+
+def mismatch(likelihood: Likelihood, domain: Domain) -> str | None:
+    """Why it cannot score one variable of such data."""
+    name = type(likelihood).__name__
     if domain.kind not in likelihood.kinds:
-        return f'{type(likelihood).__name__} scores {" or ".join(likelihood.kinds)} data, and this is {domain.kind}'
+        return f'{name} scores {" or ".join(likelihood.kinds)} data, and this is {domain.kind}'
     if isinstance(likelihood, Bernoulli) and domain.cell != 1:
         return (
             'Bernoulli is no density, and this is dequantised data: set data.values=binarise or scale, or take Gaussian '
@@ -196,5 +218,5 @@ def misfit(likelihood: Likelihood, domain: Domain) -> str | None:
         isinstance(likelihood, Categorical | DiscretisedLogistic | DiscretisedLogisticMixture)
         and likelihood.levels != domain.values
     ):
-        return f'{type(likelihood).__name__} has levels={likelihood.levels}, and the data have {domain.values}'
+        return f'{name} has levels={likelihood.levels}, and the data have {domain.values}'
     return None

@@ -15,6 +15,7 @@ from research.engine.program import Program
 from research.models.vae import VAE
 from research.nets.mlp import MLP
 from research.trainers.gradient import GradientTrainer
+from scripts.benchmarks import pythae
 from scripts.benchmarks.contest import Contest, Measure
 
 ROWS, BATCH, HIDDEN, LATENT, STEPS = 20_000, 100, 512, 16, 100
@@ -89,6 +90,11 @@ def contest(device: str) -> Contest:
     except ImportError:
         notes = ('PyTorch is not installed (requirements-benchmark.txt)',)
     want = {name: 1.2 for name in contenders if name.startswith('PyTorch')}
+    try:
+        contenders['Pythae, its trainer'] = pythae.epoch(x, BATCH, HIDDEN, LATENT)
+        want['Pythae, its trainer'] = 3.0
+    except ImportError:
+        notes = (*notes, 'Pythae is not installed (pip install --no-deps pythae, and what it names)')
     return Contest(
         name='VAE 784-512-16, batch 100', unit='training step', contenders=contenders, want=want, notes=notes
     )
