@@ -3,8 +3,9 @@
 arXiv:1705.07120: 84.45 +- 0.12 nats with 5000 samples, as later measured by Norouzi, Fleet & Norouzi 2020 (arXiv:2004.04795). The
 protocol: the first 50000 images train, binarised anew for each batch, batches of 100, Adam at 5e-4, the weight of the rate
 rising to 1 over the first 100 epochs, log-variances clipped to [-6, 2], at most 2000 epochs, ended once 50 have not bettered the
-validation bound (`--set epochs=N` here: there is no such end), each array's gradient divided by its norm before Adam. One thing
-differs: the KL divergence is in closed form, where theirs is one draw. Cost: an epoch takes about 20 s on two idle CPU cores, so
+validation bound (`--set epochs=N` here: there is no such end), each array's gradient divided by its norm before Adam. Known
+deviations: the KL divergence is in closed form (theirs is one draw), the decoder starts at the pixels' means, and its probabilities
+are not clipped. Cost: an epoch takes about 20 s on two idle CPU cores, so
 500 epochs two to three hours.
 """
 

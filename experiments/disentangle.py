@@ -2,8 +2,7 @@
 
     python -m experiments.disentangle --out runs/disentangle                      # 60 members: a quarter of an hour on two cores
 
-Each objective is swept over its own strength from all seeds, the members of one objective side by side in one program; at the
-smallest strength each is the plain VAE or near it. What comes out is one table of the metrics of codes, means and 95 % intervals
+Each objective is swept over its own strength from all seeds, the members of one objective side by side in one program. What comes out is one table of the metrics of codes, means and 95 % intervals
 over seeds, and a page; a sweep that was stopped goes on with --resume. Unsupervised choices of strength are not made here: the
 spread over seeds is most of what Locatello et al. 2019 (arXiv:1811.12359) found.
 """

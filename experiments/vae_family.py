@@ -99,6 +99,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     'maf_prior': lambda: vae(prior=Density(model=Flow(bijection=Stack(step=MAF(net=MASKED), layers=2)))),
     'then_mixture': lambda: vae(prior=AfterTheFact(density=MIX)),
     'then_maf': lambda: vae(prior=AfterTheFact(density=Flow(bijection=Stack(step=MAF(net=MASKED), layers=2)))),
+    'two_stage': lambda: vae(prior=AfterTheFact(density=SECOND)),
     'hierarchical': hierarchical,
     'hierarchical_vamp': lambda: hierarchical(prior=VampPrior(inputs=50)),
     'maf': lambda: Flow(bijection=Stack(step=MAF(net=MASKED), layers=3)),
@@ -108,7 +109,6 @@ MODELS: dict[str, Callable[[], Any]] = {
     'rae_gradient': lambda: autoencoder(
         code_weight=0.5, smooth='gradient', decoder_weight=1e-3, prior=AfterTheFact(density=MIX)
     ),
-    'two_stage': lambda: autoencoder(code_weight=0.5, prior=AfterTheFact(density=SECOND)),
     'aae': lambda: AdversarialAutoencoder(autoencoder=autoencoder(), critic=NET, weight=5.0),
     'vae_gan': lambda: VAEGAN(encoder=NET, decoder=NET, latent=16, feature_weight=10.0),
 }

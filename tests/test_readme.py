@@ -91,10 +91,10 @@ def test_the_new_objective_is_one_short_diff_and_trains() -> None:
     sys.modules['patched_bounds'] = patched  # where dataclasses look names up
     exec(text.replace(removed[0], '\n'.join(added)), patched.__dict__)
     log_w = jax.random.normal(jax.random.key(0), (4, 3))
-    near_one, zero = (patched.Renyi(samples=4, alpha=a).bound(log_w) for a in (0.999, 0.0))
+    near_one, zero = (patched.Renyi(draws=4, alpha=a).bound(log_w) for a in (0.999, 0.0))
     np.testing.assert_allclose(near_one, log_w.mean(axis=0), atol=1e-2)  # the ELBO
     np.testing.assert_allclose(zero, bounds.log_mean_exp(log_w), rtol=1e-5)  # IWAE
-    model = VAE(encoder=MLP(hidden=(4,)), decoder=MLP(hidden=(4,)), latent=2, objective=patched.Renyi(samples=3))
+    model = VAE(encoder=MLP(hidden=(4,)), decoder=MLP(hidden=(4,)), latent=2, objective=patched.Renyi(draws=3))
     x = jnp.ones((5, 6))
     assert np.isfinite(model.loss(model.init(jax.random.key(0), x), x, jax.random.key(1)).loss)
 

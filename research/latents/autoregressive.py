@@ -105,7 +105,7 @@ class IAF:
 
         def step(u: Array) -> Array:
             m, s = self.gated(params, u, context)
-            return z + (z - m) * jnp.exp(-s)  # (z - (1 - g) m) / g, as 1 / g = 1 + exp(-s)
+            return z + (z - m) * jnp.exp(jnp.minimum(-s, 80.0))  # (z - (1 - g) m) / g, as 1 / g = 1 + exp(-s)
 
         u = one_by_one(step, z)
         return u, -jax.nn.log_sigmoid(self.gated(params, u, context)[1]).sum(axis=1)

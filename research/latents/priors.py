@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from research.maths import bounds, spheres
-from research.types import Array, BadInput, Differentiable, Key, Params, ranged
+from research.types import Array, BadInput, Differentiable, Domain, Key, Objective, Params, Scorer, ranged
 
 STARTING = 1000  # draws of N(0, I) that a density over z is started from
 
@@ -21,6 +21,7 @@ STARTING = 1000  # draws of N(0, I) that a density over z is started from
 @runtime_checkable
 class Prior(Protocol):
     def suits(self, posterior: Any, /) -> bool: ...  # whether it is of the points that this posterior draws
+    def misfit(self, latent: int, /) -> str | None: ...  # why it is no density of z, as the end of a sentence
     def init(self, key: Key, latent: int, embedded: Array, /) -> Params: ...
     def log_prob(self, model: Any, params: Params, z: Array, /) -> Array: ...
     def sample(self, model: Any, params: Params, key: Key, n: int, /) -> Array: ...
@@ -32,6 +33,9 @@ class StandardNormal:
 
     def suits(self, posterior: Any) -> bool:
         return posterior.reference is not UniformSphere
+
+    def misfit(self, latent: int) -> str | None:
+        return None
 
     def init(self, key: Key, latent: int, embedded: Array) -> Params:
         return {}
@@ -49,6 +53,9 @@ class UniformSphere:
 
     def suits(self, posterior: Any) -> bool:
         return posterior.reference is UniformSphere
+
+    def misfit(self, latent: int) -> str | None:
+        return None
 
     def init(self, key: Key, latent: int, embedded: Array) -> Params:
         return {}
@@ -75,13 +82,16 @@ class VampPrior:
     def suits(self, posterior: Any) -> bool:
         return True
 
+    def misfit(self, latent: int) -> str | None:
+        return None
+
     def init(self, key: Key, latent: int, embedded: Array) -> Params:
         """Raises BadInput where there are fewer examples than pseudo-inputs."""
         rows = embedded.shape[0]
         if self.inputs > rows:
             raise BadInput(
-                f'trainer.model.prior.inputs={self.inputs}: more pseudo-inputs than the {rows} examples that training '
-                f'starts from; expected at most {rows}'
+                f'prior.inputs={self.inputs}: more pseudo-inputs than the {rows} examples that training starts from (all of '
+                f'the data, or 10000 of them); expected at most {rows}'
             )
         key_rows, key_noise = jax.random.split(key)
         noise = 0.01 * jax.random.normal(key_noise, (self.inputs, *embedded.shape[1:]))
@@ -113,6 +123,12 @@ class Density:
     def suits(self, posterior: Any) -> bool:
         return posterior.reference is not UniformSphere
 
+    def misfit(self, latent: int) -> str | None:
+        why = self.model.fits(Domain(kind='real', shape=(latent,)))
+        if why is None and not isinstance(self.model, Scorer):
+            why = f'{type(self.model).__name__} cannot score'
+        return why and f'prior is no density of z: {why}'
+
     def init(self, key: Key, latent: int, embedded: Array) -> Params:
         key_model, key_z = jax.random.split(key)
         return self.model.init(key_model, jax.random.normal(key_z, (STARTING, latent)))
@@ -142,6 +158,9 @@ class AfterTheFact:
     def suits(self, posterior: Any) -> bool:
         return posterior.reference is not UniformSphere
 
+    def misfit(self, latent: int) -> str | None:
+        return Density(model=self.density).misfit(latent)
+
     def init(self, key: Key, latent: int, embedded: Array) -> Params:
         return Density(model=self.density).init(key, latent, embedded)
 
@@ -151,6 +170,6 @@ class AfterTheFact:
     def sample(self, model: Any, params: Params, key: Key, n: int) -> Array:
         return Density(model=self.density).sample(model, params, key, n)
 
-    def follow(self, params: Params, z: Array, key: Key) -> Array:
-        """The density's own loss, scalar, on z [n, latent] held still."""
-        return self.density.loss(params['prior'], bounds.held(z), key).loss
+    def follow(self, params: Params, z: Array, key: Key) -> Objective:
+        """The density's own objective on z [n, latent] held still."""
+        return self.density.loss(params['prior'], bounds.held(z), key)

@@ -61,7 +61,7 @@ class ELBO:
     def path(self) -> bool:
         return self.gradient == 'stl'
 
-    def bound(self, log_weights: Array, of_encoder: Array | None = None) -> Array:
+    def bound(self, log_weights: Array, of_encoder: Array | None = None, beta: float | Array = 1.0) -> Array:
         """[1, batch] -> [batch]."""
         return log_weights[0]
 
@@ -76,7 +76,7 @@ class ImportanceWeighted:
 
     For the encoder that estimate drowns in noise as k grows. gradient='stl' leaves out the score of q, which is biased for
     k > 1; 'dreg' weighs the path derivative by the square of the weights, which is not (Tucker et al. 2019,
-    arXiv:1810.04152, eq. 8).
+    arXiv:1810.04152, section 4); where the rate has a weight beta, by (1 - beta) w + beta w^2, by the same reparameterisation.
     """
 
     samples: int = ranged(5, at_least=1)
@@ -101,20 +101,20 @@ class ImportanceWeighted:
         """[draws, batch] -> [samples, groups, batch]."""
         return log_weights.reshape(self.groups, self.samples, -1).swapaxes(0, 1)
 
-    def bound(self, log_weights: Array, of_encoder: Array | None = None) -> Array:
+    def bound(self, log_weights: Array, of_encoder: Array | None = None, beta: float | Array = 1.0) -> Array:
         """[draws, batch] -> [batch]."""
         bound = log_mean_exp(self.grouped(log_weights)).mean(axis=0)
         if of_encoder is None:
             return bound
         mine = self.grouped(of_encoder)
-        squares = stop_gradient(jax.nn.softmax(mine, axis=0)) ** 2
-        return carry(bound, (squares * mine).sum(axis=0).mean(axis=0))
+        w = stop_gradient(jax.nn.softmax(mine, axis=0))
+        return carry(bound, (((1 - beta) * w + beta * w**2) * mine).sum(axis=0).mean(axis=0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PIWAE:
     """The decoder ascends IWAE with all samples * groups draws, the encoder MIWAE's mean over groups (Rainforth et al. 2018,
-    section 4.3, "partially importance weighted")."""
+    section 4, "partially importance weighted")."""
 
     samples: int = ranged(8, at_least=1)
     groups: int = ranged(8, at_least=1)
@@ -127,7 +127,7 @@ class PIWAE:
     def draws(self) -> int:
         return self.samples * self.groups
 
-    def bound(self, log_weights: Array, of_encoder: Array | None = None) -> Array:
+    def bound(self, log_weights: Array, of_encoder: Array | None = None, beta: float | Array = 1.0) -> Array:
         """[draws, batch] twice -> [batch]."""
         mine = log_weights if of_encoder is None else of_encoder
         grouped = mine.reshape(self.groups, self.samples, -1).swapaxes(0, 1)
@@ -136,7 +136,7 @@ class PIWAE:
 
 @dataclass(frozen=True, kw_only=True)
 class CIWAE:
-    """`mix` times the ELBO (mean over all draws) plus 1 - mix times IWAE-k (Rainforth et al. 2018, section 4.2, eq. 17)."""
+    """`mix` times the ELBO (mean over all draws) plus 1 - mix times IWAE-k (Rainforth et al. 2018, section 4)."""
 
     samples: int = ranged(64, at_least=1)
     mix: float = ranged(0.05, at_least=0, at_most=1)
@@ -149,7 +149,7 @@ class CIWAE:
     def draws(self) -> int:
         return self.samples
 
-    def bound(self, log_weights: Array, of_encoder: Array | None = None) -> Array:
+    def bound(self, log_weights: Array, of_encoder: Array | None = None, beta: float | Array = 1.0) -> Array:
         """[draws, batch] -> [batch]."""
         return self.mix * log_weights.mean(axis=0) + (1 - self.mix) * log_mean_exp(log_weights)
 

@@ -30,7 +30,7 @@ from research.types import Array, Key
 
 ORDERS = 24  # n: how far above v Debye's expansion is taken
 WARMING = 24  # steps of the recurrence that only forget where it started
-NODES, DEPTH = 48, 40.0  # of Gauss-Legendre quadrature; how many units of 1 / kappa below w it reaches
+NODES, DEPTH = 64, 40.0  # of Gauss-Legendre quadrature; how many units of 1 / kappa away from w it reaches
 
 
 def log_area(dims: int) -> float:
@@ -131,13 +131,17 @@ def _rejected(key: Key, kappa: Array, dims: int) -> Array:
 
 
 def _slope(w: Array, kappa: Array, dims: int) -> Array:
-    """dw/dkappa of eq. 2; all densities relative to that at w, so that nothing overflows."""
+    """dw/dkappa of eq. 2; all densities relative to that at w, so that nothing overflows. Above the mean the integral is taken
+    from w to 1, where there is less of it: over all w it is zero."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    low = jnp.maximum(-1.0, w - DEPTH / kappa)
-    half = (w - low) / 2
+    mean = mean_length(kappa, dims)
+    above = w > mean
+    reach = (DEPTH + 10 * math.sqrt(dims)) / kappa  # some deviations of f, however many dimensions there are
+    low = jnp.where(above, w, jnp.maximum(-1.0, w - reach))
+    half = (jnp.where(above, jnp.minimum(1.0, w + reach), w) - low) / 2
     t = low[..., None] + half[..., None] * jnp.asarray(1 + nodes, w.dtype)
     power = (dims - 3) / 2
     ratio = jnp.log(jnp.maximum(1 - t * t, 1e-12)) - jnp.log(jnp.maximum(1 - w * w, 1e-12))[..., None]
     f = jnp.exp(kappa[..., None] * (t - w[..., None]) + power * ratio)
-    mean = mean_length(kappa, dims)[..., None]
-    return -half * ((t - mean) * f * jnp.asarray(weights, w.dtype)).sum(axis=-1)
+    total = half * ((t - mean[..., None]) * f * jnp.asarray(weights, w.dtype)).sum(axis=-1)
+    return jnp.where(above, total, -total)

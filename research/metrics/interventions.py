@@ -1,7 +1,8 @@
 """Two scores of codes by groups of examples that share one factor: the beta-VAE's (Higgins et al. 2017) and FactorVAE's.
 
 Both guess, from how codes [n, latent] vary where one factor [n, k] is held, which factor it was; so both are 1 for a code that gives each
-factor a latent, and 1 / k by chance. Nothing is asked of a model: groups are drawn from the examples at hand, with replacement.
+factor a latent, and 1 / k by chance, from some thousand examples on (of fewer, a pair is too often one example twice, and votes and
+questions share examples). Nothing is asked of a model: groups are drawn from the examples at hand, with replacement.
 
 Higgins et al.: of a factor drawn at random take BATCH pairs of examples which agree in it. The mean of |z - z'| over the pairs is a
 point [latent], which is least where the latent knows the factor; the score is the accuracy of a linear classifier of such points,

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from research.latents.priors import UniformSphere
+from research.maths.events import repeat
 from research.models.factor_vae import FactorVAE
 from research.models.hierarchical_vae import HierarchicalVAE
-from research.models.vae import VAE, repeat
+from research.models.vae import VAE
 from research.types import Array, Key, Params
 
 
@@ -46,7 +47,7 @@ class Codes:
 
     @property
     def everywhere(self) -> bool:
-        return not isinstance(self.vae.prior, UniformSphere)
+        return self.vae.posterior.reference is not UniformSphere
 
     def code(self, params: Params, x: Array) -> Array:
         return self.vae.code(params, self.vae.likelihood.embed(x))
@@ -93,16 +94,7 @@ class Levels:
         return jnp.concatenate([z2, z1], axis=1).reshape(draws, len(code), -1), log_q
 
     def log_proposal(self, params: Params, code: Array, z: Array) -> Array:
-        draws, (first, second) = z.shape[0], self.vae.shapes()
-        z1, z2 = self.levels(z)
-        embedded = self.vae.likelihood.embed(code)
-        chain = self.vae.structure == 'chain'
-        a, b = (z1, z2) if chain else (z2, z1)  # in the order in which q draws them
-        q_a = self.vae.run('encoder', params, embedded, first, None)[0]
-        given = a if chain else (repeat(embedded, draws), a)
-        q_b = self.vae.run('second_encoder', params, given, second, None)[0]
-        log_a = self.vae.posterior.log_prob({}, q_a, a.reshape(*z.shape[:2], -1))
-        return log_a + self.vae.posterior.log_prob({}, q_b, b).reshape(z.shape[:2])
+        return self.vae.log_proposal(params, code, *self.levels(z))
 
     def log_prior(self, params: Params, z: Array) -> Array:
         z1, z2 = self.levels(z)

@@ -31,6 +31,10 @@ class AdversarialAutoencoder:
     def fits(self, domain: Domain) -> str | None:
         if not isinstance(self.autoencoder.prior, StandardNormal):
             return f'autoencoder.prior={type(self.autoencoder.prior).__name__}: codes are matched to StandardNormal'
+        if self.autoencoder.regulariser is not None:
+            return (
+                f'autoencoder.regulariser={type(self.autoencoder.regulariser).__name__} plays no part beside a critic'
+            )
         return self.autoencoder.fits(domain)
 
     def init(self, key: Key, x: Array) -> Params:

@@ -22,7 +22,8 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from research.latents.priors import AfterTheFact, Density, StandardNormal
+from research.latents import reading
+from research.latents.priors import AfterTheFact, StandardNormal
 from research.maths.likelihoods import Bernoulli, Likelihood, misfit
 from research.maths.regularisers import MMD
 from research.nets.mlp import MLP, train_apply
@@ -39,12 +40,18 @@ class Autoencoder:
     smooth: Literal['none', 'l2', 'gradient'] = 'none'
     decoder_weight: float = ranged(1e-6, at_least=0)
     regulariser: MMD | None = None
-    prior: StandardNormal | Density | AfterTheFact = StandardNormal()
+    prior: StandardNormal | AfterTheFact = StandardNormal()
 
     network: ClassVar[bool] = True
 
     def fits(self, domain: Domain) -> str | None:
-        return misfit(self.likelihood, domain)
+        if not isinstance(self.prior, StandardNormal | AfterTheFact):
+            return f'prior={type(self.prior).__name__} would not be trained here: set StandardNormal or AfterTheFact'
+        return (
+            misfit(self.likelihood, domain)
+            or reading.misfit(self.decoder, self.likelihood)
+            or self.prior.misfit(self.latent)
+        )
 
     def init(self, key: Key, x: Array) -> Params:
         keys = jax.random.split(key, 3)
@@ -70,7 +77,9 @@ class Autoencoder:
             loss = loss + metrics['mmd']
         whole = loss
         if isinstance(self.prior, AfterTheFact):
-            metrics['prior_loss'] = self.prior.follow(params, z, key_follow)
+            followed = self.prior.follow(params, z, key_follow)
+            metrics['prior_loss'] = followed.loss
+            mutable = {**mutable, 'prior': followed.mutable or {}}
             whole = loss + metrics['prior_loss']  # of other parameters than the rest
         return Objective(whole, {'loss': loss, **metrics}, mutable)
 

@@ -20,10 +20,12 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
+from research.latents import reading
 from research.latents.posteriors import Diagonal
 from research.latents.priors import Density, StandardNormal, VampPrior
 from research.maths import bounds
 from research.maths.bounds import ELBO, Bound, held
+from research.maths.events import repeat
 from research.maths.likelihoods import Bernoulli, Likelihood, misfit
 from research.nets.mlp import MLP, train_apply
 from research.types import Array, Domain, Key, Kind, Net, Objective, Params, ranged
@@ -57,7 +59,16 @@ class HierarchicalVAE:
     def fits(self, domain: Domain) -> str | None:
         if isinstance(self.prior, VampPrior) and self.structure == 'chain':
             return 'prior=VampPrior needs q(z2 | x), which structure=chain has not: set structure=skip'
-        return misfit(self.likelihood, domain)
+        if not isinstance(self.prior, StandardNormal | VampPrior | Density) or not isinstance(self.posterior, Diagonal):
+            return (
+                f'prior={type(self.prior).__name__} with posterior={type(self.posterior).__name__}: expected StandardNormal, '
+                'VampPrior or Density, and Diagonal'
+            )
+        return (
+            misfit(self.likelihood, domain)
+            or reading.misfit(self.decoder, self.likelihood)
+            or self.prior.misfit(self.latent)
+        )
 
     def init(self, key: Key, x: Array) -> Params:
         keys = [jax.random.fold_in(key, i) for i in range(5)]
@@ -101,11 +112,22 @@ class HierarchicalVAE:
         code, mutable = self.run('encoder', params, embedded, first, keys[0] if train else None)
         a, log_a = self.posterior.draw({}, code, keys[1], draws)  # of z1 in a chain, of z2 with skips
         flat = a.reshape(-1, a.shape[-1])
-        given = flat if self.structure == 'chain' else (jnp.tile(embedded, (draws,) + (1,) * (x.ndim - 1)), flat)
+        given = flat if self.structure == 'chain' else (repeat(embedded, draws), flat)
         code, other = self.run('second_encoder', params, given, second, keys[2] if train else None)
         b, log_b = self.posterior.draw({}, code, keys[3], 1)
         z1, z2 = (flat, b[0]) if self.structure == 'chain' else (b[0], flat)
         return z1, z2, log_a + log_b.reshape(draws, -1), {'encoder': mutable, 'second_encoder': other}
+
+    def log_proposal(self, params: Params, x: Array, z1: Array, z2: Array) -> Array:
+        """log q(z1, z2 | x), [draws, batch] from z1 and z2 [draws * batch, latent each]."""
+        draws, (first, second) = z1.shape[0] // x.shape[0], self.shapes()
+        embedded = self.likelihood.embed(x)
+        a, b = (z1, z2) if self.structure == 'chain' else (z2, z1)  # in the order in which q draws them
+        q_a = self.run('encoder', params, embedded, first, None)[0]
+        given = a if self.structure == 'chain' else (repeat(embedded, draws), a)
+        q_b = self.run('second_encoder', params, given, second, None)[0]
+        log_a = self.posterior.log_prob({}, q_a, a.reshape(draws, x.shape[0], -1))
+        return log_a + self.posterior.log_prob({}, q_b, b).reshape(draws, -1)
 
     def joint(self, params: Params, x: Array, z1: Array, z2: Array, key: Key | None) -> tuple[Array, Array, Params]:
         """log p(x | z) and log p(z1, z2), each [draws, batch], and collections advanced."""
@@ -115,8 +137,7 @@ class HierarchicalVAE:
         below = z1 if self.structure == 'chain' else (z1, z2)
         raw, mutable = self.run('decoder', params, below, self.likelihood.shape(x.shape[1:]), keys[1])
         draws = z1.shape[0] // x.shape[0]
-        repeated = jnp.tile(x, (draws,) + (1,) * (x.ndim - 1))
-        log_p = self.likelihood.log_prob(raw + params['constants']['offset'], repeated)
+        log_p = self.likelihood.log_prob(raw + params['constants']['offset'], repeat(x, draws))
         advanced = {'top_decoder': top, 'decoder': mutable}
         return log_p.reshape(draws, -1), log_prior.reshape(draws, -1), advanced
 
@@ -126,6 +147,8 @@ class HierarchicalVAE:
         step = params['constants'].get('step', jnp.zeros(()))
         beta = self.beta * jnp.minimum(step / self.warm_up, 1.0) if self.warm_up else self.beta
         z1, z2, log_q, mutable = self.infer(params, x, self.objective.draws, key_q, True)
+        if self.objective.path:
+            log_q = self.log_proposal(held(params), x, z1, z2)
 
         def weights(params: Params, z1: Array, z2: Array, log_q: Array) -> tuple[Array, Array, Array, Params]:
             log_p, log_prior, advanced = self.joint(params, x, z1, z2, key_p)
@@ -133,7 +156,7 @@ class HierarchicalVAE:
 
         if self.objective.split:
             log_w, log_p, rate, advanced = weights(params, held(z1), held(z2), held(log_q))
-            bound = self.objective.bound(log_w, weights(held(params), z1, z2, log_q)[0])
+            bound = self.objective.bound(log_w, weights(held(params), z1, z2, log_q)[0], beta)
         else:
             log_w, log_p, rate, advanced = weights(params, z1, z2, log_q)
             bound = self.objective.bound(log_w)

@@ -32,16 +32,12 @@ from research.latents.posteriors import Diagonal, Posterior
 from research.latents.priors import AfterTheFact, Prior, StandardNormal
 from research.maths import bounds
 from research.maths.bounds import ELBO, Bound, held
+from research.maths.events import repeat
 from research.maths.likelihoods import Bernoulli, Likelihood, misfit
 from research.maths.rates import Capacity, Rate, WholeRate
-from research.maths.regularisers import Regulariser, TotalCorrelation
+from research.maths.regularisers import DIP, Regulariser, TotalCorrelation
 from research.nets.mlp import MLP, train_apply
 from research.types import Array, Domain, Key, Kind, Net, Objective, Params, ranged
-
-
-def repeat(x: Array, times: int) -> Array:
-    """All of `x` so many times over: [batch, ...] -> [times * batch, ...]."""
-    return jnp.broadcast_to(x, (times, *x.shape)).reshape(-1, *x.shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +67,21 @@ class VAE:
             misfit(self.likelihood, domain)
             or reading.misfit(self.decoder, self.likelihood)
             or self.posterior.misfit(self.latent)
+            or self.prior.misfit(self.latent)
             or self.at_odds()
         )
 
     def at_odds(self) -> str | None:
         """Why two parts of this model do not go together, as the end of a sentence."""
-        whole, density = isinstance(self.rate, WholeRate), isinstance(self.posterior, Diagonal)
+        whole, diagonal = isinstance(self.rate, WholeRate), isinstance(self.posterior, Diagonal)
         if not self.prior.suits(self.posterior):
             return f'prior={named(self.prior)} is of other points than posterior={named(self.posterior)} draws'
         if not whole and not isinstance(self.objective, ELBO):
             return (
                 f'rate={named(self.rate)} is of one draw, and objective={named(self.objective)} takes several: set ELBO'
             )
-        if isinstance(self.regulariser, TotalCorrelation) and not density:
-            return f'regulariser=TotalCorrelation needs posterior=Diagonal, not {named(self.posterior)}'
+        if isinstance(self.regulariser, TotalCorrelation | DIP) and not diagonal:
+            return f'regulariser={named(self.regulariser)} needs posterior=Diagonal, not {named(self.posterior)}'
         return None
 
     def init(self, key: Key, x: Array) -> Params:
@@ -112,6 +109,11 @@ class VAE:
     def code_shape(self) -> tuple[int, ...]:
         """The shape of an example's code."""
         return (self.posterior.size(self.latent),)
+
+    @property
+    def trained(self) -> Prior:
+        """The prior that the rate is measured against while training."""
+        return AfterTheFact.prior if isinstance(self.prior, AfterTheFact) else self.prior
 
     @property
     def counts(self) -> bool:
@@ -161,19 +163,23 @@ class VAE:
         if self.objective.split:
             distortion, rates, decoder = terms(params, held(z), held(log_q))
             of_encoder = weights(*terms(held(params), z, log_q)[:2])
-            bound = self.objective.bound(weights(distortion, rates), of_encoder)
+            bound = self.objective.bound(weights(distortion, rates), of_encoder, beta)
         else:
             distortion, rates, decoder = terms(params, z, log_q)
             bound = self.objective.bound(weights(distortion, rates))
         loss = -bound.mean()
         metrics = {'distortion': distortion.mean(), 'rate': rates.sum(axis=-1).mean()}
         if self.regulariser is not None:
-            drawn = self.prior.sample(self, held(params), key_prior, x.shape[0])
+            drawn = self.trained.sample(self, held(params), key_prior, x.shape[0])
             metrics['penalty'] = self.regulariser(z[0], *self.posterior.moments(code), drawn)
             loss = loss + metrics['penalty']
+        followed = None
         if isinstance(self.prior, AfterTheFact):
-            metrics['prior_loss'] = self.prior.follow(params, z[0], key_prior)
-        mutable = {'encoder': encoder, 'decoder': decoder}
+            followed = self.prior.follow(params, z[0], jax.random.fold_in(key, 4))
+            metrics['prior_loss'] = followed.loss
+        mutable = {'encoder': encoder, 'decoder': decoder} | (
+            {'prior': followed.mutable} if followed and followed.mutable else {}
+        )
         mutable |= {'constants': params['constants'] | {'step': step + 1}} if self.counts else {}
         whole = loss + metrics.get('prior_loss', 0.0)  # of other parameters than the rest
         return Objective(whole, {'loss': loss, **metrics}, mutable)
@@ -189,12 +195,11 @@ class VAE:
 
     def rates(self, params: Params, code: Array, z: Array, log_q: Array) -> Array:
         """KL(q || p) in parts, closed where it is: [1, batch, parts]; else log q(z | x) - log p(z), [draws, batch, 1]."""
-        prior = AfterTheFact.prior if isinstance(self.prior, AfterTheFact) else self.prior
-        if self.objective.closed and isinstance(prior, self.posterior.reference):
+        if self.objective.closed and isinstance(self.trained, self.posterior.reference):
             closed = self.posterior.kl(code)
             if closed is not None:
                 return closed[None]
-        return (log_q - prior.log_prob(self, params, z))[..., None]
+        return (log_q - self.trained.log_prob(self, params, z))[..., None]
 
     def log_prob(self, params: Params, x: Array, key: Key) -> Array:
         """log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q: [batch] nats, a lower bound in expectation."""

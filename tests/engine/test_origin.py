@@ -166,7 +166,7 @@ def vae(**fields: Any) -> GradientTrainer:
 def test_the_layer_of_a_net_is_named_and_the_line_that_calls_it() -> None:
     said = step_of(vae(decoder=LogInside()))
     assert said.startswith('it began in the forward pass: log of numbers from -')
-    assert f'gave NaN in decoder/LogInside/Log_0 ({line("# of negative numbers too")}, called in VAE.loss' in said
+    assert f'gave NaN in decoder/LogInside/Log_0 ({line("# of negative numbers too")}, called in VAE.distortion' in said
     assert 'research/models/vae.py:' in said
 
 

@@ -13,6 +13,9 @@ import pytest
 from research.latents.posteriors import Diagonal, FullCovariance, VonMisesFisher
 from research.latents.priors import AfterTheFact, Density, StandardNormal, UniformSphere, VampPrior
 from research.maths.bounds import gaussian_log_prob
+from research.maths.likelihoods import Gaussian
+from research.maths.regularisers import MMD
+from research.models.autoencoder import Autoencoder
 from research.models.mixture import GaussianMixture
 from research.models.vae import VAE
 from research.nets.mlp import MLP
@@ -111,3 +114,24 @@ def test_parts_that_do_not_go_together_are_refused() -> None:
     assert 'UniformSphere' in str(VAE(prior=UniformSphere()).fits(BITS))
     for posterior in (Diagonal(), FullCovariance()):
         assert VAE(posterior=posterior, prior=VampPrior()).fits(BITS) is None
+
+
+def test_what_follows_keeps_its_own_count_and_is_not_felt_by_a_regulariser() -> None:
+    second = VAE(encoder=NET, decoder=NET, likelihood=Gaussian(), latent=2, warm_up=10)
+    vae = model(AfterTheFact(density=second), regulariser=MMD())
+    params = vae.init(KEY, X)
+    assert float(vae.loss(params, X, KEY).mutable['prior']['constants']['step']) == 1
+    mixed = model(AfterTheFact(density=MIXTURE), regulariser=MMD())
+    params = mixed.init(KEY, X)
+    moved = {**params, 'prior': params['prior'] | {'means': params['prior']['means'] + 3}}
+    slopes = [
+        jax.grad(lambda own, p=p: mixed.loss({**p, 'encoder': own}, X, KEY).loss)(p['encoder']) for p in (params, moved)
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *slopes)
+
+
+def test_a_prior_that_is_no_density_of_real_codes_is_refused() -> None:
+    for density, word in ((VAE(), 'Bernoulli'), (Autoencoder(likelihood=Gaussian()), 'cannot score')):
+        assert word in str(model(AfterTheFact(density=density)).fits(BITS))
+    assert 'Density' in str(Autoencoder(prior=Density(model=MIXTURE)).fits(BITS))  # type: ignore[arg-type]
+    assert all(model(prior).fits(BITS) is None for prior in PRIORS.values())

@@ -51,7 +51,7 @@ def test_draws_have_the_density_along_the_mean_and_unit_length(dims: int, kappa:
     assert np.abs(across.mean(axis=0)).max() < 5 * error
 
 
-@pytest.mark.parametrize(('dims', 'kappa'), [(3, 2.0), (5, 20.0), (11, 80.0)])
+@pytest.mark.parametrize(('dims', 'kappa'), [(3, 2.0), (5, 20.0), (11, 80.0), (128, 1000.0)])
 def test_the_gradient_of_a_draw_is_that_of_the_mean(dims: int, kappa: float) -> None:
     """E[dw/dkappa] = dA/dkappa = 1 - A^2 - (m - 1) A / kappa, and E[2 w dw/dkappa] that of E[w^2] = 1 - (m - 1) A / kappa."""
     kappas = jnp.full(20_000, kappa)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from research.latents.priors import VampPrior
-from research.maths.bounds import PIWAE, ImportanceWeighted
-from research.maths.likelihoods import Gaussian
+from research.latents.priors import AfterTheFact, UniformSphere, VampPrior
+from research.maths.bounds import ELBO, PIWAE, ImportanceWeighted
+from research.maths.likelihoods import Categorical, Gaussian
 from research.models.hierarchical_vae import HierarchicalVAE
+from research.models.mixture import GaussianMixture
 from research.nets.mlp import MLP
 from research.types import Domain
 
@@ -108,3 +109,45 @@ def test_a_vamp_prior_needs_a_posterior_of_x_alone() -> None:
     bits = Domain(kind='binary', shape=(4,))
     assert 'structure=skip' in str(HierarchicalVAE(structure='chain', prior=VampPrior()).fits(bits))
     assert HierarchicalVAE(structure='skip', prior=VampPrior()).fits(bits) is None
+
+
+@structures
+@pytest.mark.parametrize(
+    ('plain', 'other'),
+    [
+        (ELBO(), ELBO(gradient='stl')),
+        (ImportanceWeighted(samples=4), ImportanceWeighted(samples=4, gradient='dreg')),
+    ],
+    ids=['stl', 'dreg'],
+)
+def test_path_estimators_have_the_same_mean_gradient(structure: Any, plain: Any, other: Any) -> None:
+    model, params = exact(structure)
+    params['encoder']['params']['Dense_0']['bias'] += jnp.array([0.4, 0.0])
+    n = 20_000
+
+    def slopes(objective: Any) -> np.ndarray:
+        net = dataclasses.replace(model, objective=objective)
+        dense = params['encoder']['params']['Dense_0']
+
+        def loss(bias: jax.Array, key: jax.Array) -> jax.Array:
+            return net.loss({**params, 'encoder': {'params': {'Dense_0': dense | {'bias': bias}}}}, X, key).loss
+
+        keys = jax.random.split(KEY, n)
+        return np.asarray(jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))(dense['bias'], keys), np.float64)
+
+    a, b = slopes(plain), slopes(other)
+    assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < 4 * np.sqrt((a.var(axis=0) + b.var(axis=0)) / n)).all()
+    assert np.abs(a - b).max() > 1e-3
+
+
+def test_other_priors_are_refused_and_categories_are_scored() -> None:
+    bits = Domain(kind='binary', shape=(4,))
+    for prior in (UniformSphere(), AfterTheFact(density=GaussianMixture())):
+        assert type(prior).__name__ in str(HierarchicalVAE(prior=prior).fits(bits))  # type: ignore[arg-type]
+    net = MLP(hidden=(4,))
+    model = HierarchicalVAE(
+        encoder=net, second_encoder=net, top_decoder=net, decoder=net, likelihood=Categorical(levels=3), latent=2,
+        lower_latent=2, score_samples=4,
+    )  # fmt: skip
+    x = jnp.zeros((5, 3), jnp.int32)
+    assert np.isfinite(model.log_prob(model.init(KEY, x), x, KEY)).all()

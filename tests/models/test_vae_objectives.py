@@ -14,10 +14,10 @@ from research.maths.bounds import CIWAE, ELBO, PIWAE, ImportanceWeighted
 from tests.models.test_vae import KEY, X, factor_analysis
 
 
-def gradients(objective: Any, repeats: int) -> tuple[Any, Any]:
+def gradients(objective: Any, repeats: int, beta: float = 1.0) -> tuple[Any, Any]:
     """Gradients of the loss in the encoder's and the decoder's bias, [repeats, 2] and [repeats]."""
     model, params = factor_analysis(wrong=0.3)
-    model = dataclasses.replace(model, objective=objective)
+    model = dataclasses.replace(model, objective=objective, beta=beta)
 
     def loss(biases: tuple[jax.Array, jax.Array], key: jax.Array) -> jax.Array:
         both = {
@@ -74,3 +74,12 @@ def test_at_the_exact_posterior_the_path_derivative_is_zero() -> None:
     net = {'encoder': params['encoder']}
     found = jax.jit(jax.grad(lambda net: model.loss({**params, **net}, X, KEY).loss))(net)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(found)) < 1e-5
+
+
+@pytest.mark.parametrize('beta', [0.3, 3.0])
+def test_dreg_has_the_mean_gradient_whatever_the_rate_weighs(beta: float) -> None:
+    n = 20_000
+    plain = gradients(ImportanceWeighted(samples=8), n, beta)[0]
+    dreg = gradients(ImportanceWeighted(samples=8, gradient='dreg'), n, beta)[0]
+    error = np.sqrt((plain.var(axis=0) + dreg.var(axis=0)) / n)
+    assert (np.abs(plain.mean(axis=0) - dreg.mean(axis=0)) < 4 * error).all()

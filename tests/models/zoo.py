@@ -179,6 +179,7 @@ CASES: dict[str, Case] = {
     'vae_convolutional': Case(
         convolutional(Encoder(widths=(2, 3), hidden=(8,)), Decoder(widths=(3, 2), hidden=(8,)), ContinuousBernoulli()),
         *images(),
+        variant=True,
     ),
     'vae_residual': Case(
         convolutional(
@@ -200,6 +201,7 @@ CASES: dict[str, Case] = {
             learning_rate=0.01,
         ),
         *tokens(),
+        variant=True,
     ),
     'vae_transformer': Case(
         GradientTrainer(
@@ -219,7 +221,9 @@ CASES: dict[str, Case] = {
         vae(Bernoulli(), posterior=Flowing(bijection=Stack(step=Planar(), layers=2))), *binary(), variant=True
     ),
     'vae_iaf': Case(
-        vae(Bernoulli(), posterior=Flowing(bijection=Stack(step=SMALL_IAF, layers=2), context=3)), *binary()
+        vae(Bernoulli(), posterior=Flowing(bijection=Stack(step=SMALL_IAF, layers=2), context=3)),
+        *binary(),
+        variant=True,
     ),
     'vae_spherical': Case(
         GradientTrainer(
@@ -234,8 +238,9 @@ CASES: dict[str, Case] = {
             learning_rate=0.01,
         ),
         *binary(),
+        variant=True,
     ),
-    'vae_vamp': Case(vae(Bernoulli(), prior=VampPrior(inputs=4)), *binary()),
+    'vae_vamp': Case(vae(Bernoulli(), prior=VampPrior(inputs=4)), *binary(), variant=True),
     'vae_mixture_prior': Case(
         vae(Gaussian(), prior=Density(model=GaussianMixture(components=2))), *real(), variant=True
     ),
@@ -266,7 +271,9 @@ CASES: dict[str, Case] = {
     'vq_vae_gaussian': Case(
         vq_vae(Codebook(codes=3), Masked(net=MADE(hidden=(8,))), Gaussian()), *real(), variant=True
     ),
-    'fsq': Case(vq_vae(FSQ(levels=(3, 2)), Masked(net=MADE(hidden=(8,))), Categorical(levels=3)), *integer()),
+    'fsq': Case(
+        vq_vae(FSQ(levels=(3, 2)), Masked(net=MADE(hidden=(8,))), Categorical(levels=3)), *integer(), variant=True
+    ),
     'rae_l2': Case(autoencoder(code_weight=0.1, smooth='l2', prior=AFTER), *binary()),
     'rae_gradient': Case(
         autoencoder(code_weight=0.1, smooth='gradient', decoder_weight=1e-3, prior=AFTER), *binary(), variant=True
