@@ -71,7 +71,7 @@ class UniformSphere:
 @dataclass(frozen=True, kw_only=True)
 class VampPrior:
     """(1/K) sum_k q(z | u_k): the posterior at K learned pseudo-inputs u_k, through the encoder as it scores (Tomczak & Welling
-    2018, arXiv:1705.07120, eq. 10). u is clipped to where the data may lie.
+    2018, arXiv:1705.07120, section 3). u is clipped to where the data may lie.
 
     start  'data': at training examples, with noise of deviation 0.01; 'noise': at N(0.05, 0.01), as for the paper's MNIST
     """

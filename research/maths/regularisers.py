@@ -18,7 +18,7 @@ from research.types import Array, ranged
 def aggregate(z: Array, mean: Array, log_var: Array) -> tuple[Array, Array]:
     """log q(z) [batch] and log q(z_j) [batch, latent] under the mixture of the batch's own posteriors.
 
-    q(z) = (1/M) sum_j q(z | x_j) over the batch. The minibatch-weighted estimate of Chen et al. 2018 (arXiv:1802.04942, eq. S3)
+    q(z) = (1/M) sum_j q(z | x_j) over the batch. The minibatch-weighted estimate of Chen et al. 2018 (arXiv:1802.04942, section 4.1)
     divides by the size of the data beside M: a constant, with the same gradient.
     """
     deviation = z[:, None] - mean  # [z, x, latent]

@@ -1,13 +1,13 @@
 """VAE-GAN. Larsen, Sonderby, Larochelle & Winther 2016, arXiv:1512.09300.
 
 A VAE whose distortion is measured in the features of a critic instead of pixels, and whose decoder is also the generator of a
-game: three losses (eqs. 8 to 10),
+game: three losses (algorithm 1),
 
     encoder   rate + feature distortion
     decoder   feature_weight (the paper's gamma) feature distortion + its side of the game
     critic    tells data from reconstructions and from samples of the prior
 
-The feature distortion is -log N(f(x~); f(x), I) without its constant, f being the critic's `features` (eq. 7). Encoder and decoder
+The feature distortion is -log N(f(x~); f(x), I) without its constant, f being the critic's `features` (section 3). Encoder and decoder
 are one player here: each loss reaches only the parameters it is for, since what it must not reach is held still.
 No log_prob: what it would be the bound of is a density of features, not of x.
 """
@@ -85,7 +85,7 @@ class VAEGAN:
         return self.finish(raw), advanced
 
     def critic_loss(self, critic: Params, generator: Params, x: Array, key: Key) -> Objective:
-        """Data against reconstructions and samples, half of the fakes each (eq. 10)."""
+        """Data against reconstructions and samples, half of the fakes each."""
         keys = [jax.random.fold_in(key, i) for i in range(5)]
         z = self.draw(generator, x, keys[0])[0]
         prior = jax.random.normal(keys[1], z.shape)
@@ -98,7 +98,7 @@ class VAEGAN:
         return Objective(loss, {'critic_loss': loss}, mutable)
 
     def generator_loss(self, generator: Params, critic: Params, x: Array, key: Key) -> Objective:
-        """The encoder's and the decoder's losses (eqs. 8 and 9), as one scalar whose parts reach each its own."""
+        """The encoder's and the decoder's losses, as one scalar whose parts reach each its own."""
         keys = [jax.random.fold_in(key, i) for i in range(9)]
         z, rate, encoder = self.draw(generator, x, keys[0])
         shape, target = x.shape[1:], held(self.critic_pass(critic, x, keys[4])[0])
