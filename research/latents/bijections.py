@@ -203,6 +203,7 @@ class Stack:
         context: Array | None,
         order: Iterable[int],
     ) -> tuple[Array, Array]:
+        """z [batch, dims] moved by each layer in this order, turned round between two, and the sum of log-determinants."""
         total = jnp.zeros(z.shape[0])
         for place, i in enumerate(order):
             z = z[:, ::-1] if self.reverse and place else z

@@ -64,7 +64,7 @@ class Diagonal:
 
     def kl(self, code: Array) -> Array:
         mean, log_var = self.moments(code)
-        return 0.5 * (jnp.exp(log_var) + mean**2 - 1 - log_var)  # appendix B
+        return bounds.gaussian_kl(mean[..., None], log_var[..., None])  # appendix B, each latent by itself
 
 
 @dataclass(frozen=True, kw_only=True)

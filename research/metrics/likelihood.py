@@ -127,6 +127,7 @@ class Sandwich:
     forward: Annealed
 
     def measure(self, params: Params, simulated: Values, key: Key) -> Values:
+        """Both ends [batch] nats, up from q or the prior and down from the z that made x."""
         key_sizes, key_start, key_up, key_down = (jax.random.fold_in(key, i) for i in range(4))
         one, x = self.forward, simulated['x']
         path = one.path(params, x)

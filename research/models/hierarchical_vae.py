@@ -57,6 +57,7 @@ class HierarchicalVAE:
     network: ClassVar[bool] = True
 
     def fits(self, domain: Domain) -> str | None:
+        """Also why two parts of it do not go together."""
         if isinstance(self.prior, VampPrior) and self.structure == 'chain':
             return 'prior=VampPrior needs q(z2 | x), which structure=chain has not: set structure=skip'
         if not isinstance(self.prior, StandardNormal | VampPrior | Density) or not isinstance(self.posterior, Diagonal):
@@ -71,6 +72,7 @@ class HierarchicalVAE:
         )
 
     def init(self, key: Key, x: Array) -> Params:
+        """Variables of the four nets and of the prior, and the constant offset of the decoder's output."""
         keys = [jax.random.fold_in(key, i) for i in range(5)]
         centre, embedded = x.mean(axis=0), self.likelihood.embed(x)
         z1, z2, seen = jnp.zeros((2, self.lower_latent)), jnp.zeros((2, self.latent)), embedded[:2]

@@ -51,6 +51,7 @@ class VAEGAN:
         return None
 
     def init(self, key: Key, x: Array) -> Params:
+        """The generator is encoder and decoder, the critic features and head."""
         keys = jax.random.split(key, 4)
         z, features = jnp.zeros((2, self.latent)), jnp.zeros((2, self.feature_size))
         return {

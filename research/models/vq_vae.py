@@ -31,6 +31,7 @@ from research.maths import bounds
 from research.maths.likelihoods import Bernoulli, Categorical, Likelihood, misfit
 from research.models.autoregressive import Autoregressive
 from research.models.language import LanguageModel
+from research.models.vae import named
 from research.nets.attention import Transformer
 from research.nets.masked import MADE, NADE
 from research.nets.mlp import MLP, train_apply
@@ -243,7 +244,3 @@ def use(indices: Array, size: int) -> dict[str, Array]:
     share = jax.nn.one_hot(indices.reshape(-1), size).mean(axis=0)
     entropy = -jax.scipy.special.xlogy(share, share).sum()
     return {'perplexity': jnp.exp(entropy), 'used': (share > 0).mean()}
-
-
-def named(part: object) -> str:
-    return type(part).__name__

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from research.maths.bounds import ImportanceWeighted
@@ -52,32 +50,13 @@ def torch_step(x: np.ndarray, device: str, fused: bool, compiled: bool) -> Measu
         log_w = log_p - 0.5 * (z**2).sum(dim=2) + 0.5 * (noise**2 + log_var).sum(dim=2)
         return -(torch.logsumexp(log_w, dim=0) - np.log(DRAWS)).mean()
 
-    compute = torch.compile(loss) if compiled else loss
-
-    def measure() -> float:
-        order = torch.randperm(len(x), device=device)[: STEPS * BATCH].reshape(STEPS, BATCH)
-        began = time.perf_counter()
-        for i in range(STEPS):
-            adam.zero_grad(set_to_none=True)
-            compute(rows[order[i]]).backward()
-            adam.step()
-        if device == 'cuda':
-            torch.cuda.synchronize()
-        return (time.perf_counter() - began) / STEPS
-
-    return measure
+    return vae.torch_loop(loss, adam, rows, BATCH, STEPS, compiled)
 
 
 def contest(device: str) -> Contest:
     x = vae.data()
-    contenders = {'ours, engine': vae.engine(trainer(), x, BATCH, STEPS)}
-    notes: tuple[str, ...] = ()
-    try:
-        contenders['PyTorch eager'] = torch_step(x, device, False, False)
-        contenders['PyTorch fused Adam'] = torch_step(x, device, True, False)
-        contenders['PyTorch compiled'] = torch_step(x, device, True, True)
-    except ImportError:
-        notes = ('PyTorch is not installed (requirements-benchmark.txt)',)
+    ours = vae.engine(trainer(), x, BATCH, STEPS)
+    contenders, notes = vae.beside_torch(ours, lambda fused, compiled: torch_step(x, device, fused, compiled))
     want = {name: 1.2 for name in contenders if name.startswith('PyTorch')}
     name = f'IWAE 784-200-200-50, k = {DRAWS}, batch {BATCH}'
     return Contest(name=name, unit='training step', contenders=contenders, want=want, notes=notes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -45,6 +47,38 @@ def trainer() -> GradientTrainer:
     return GradientTrainer(model=VAE(encoder=net, decoder=net, latent=LATENT, start_at_mean=False))
 
 
+def torch_loop(loss: Any, adam: Any, rows: Any, batch: int, steps: int, compiled: bool) -> Measure:
+    """Seconds per step of `steps` PyTorch steps on batches of `rows`, on the device they are on."""
+    import torch
+
+    compute = torch.compile(loss) if compiled else loss
+
+    def measure() -> float:
+        order = torch.randperm(len(rows), device=rows.device)[: steps * batch].reshape(steps, batch)
+        began = time.perf_counter()
+        for i in range(steps):
+            adam.zero_grad(set_to_none=True)
+            compute(rows[order[i]]).backward()
+            adam.step()
+        if rows.is_cuda:
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / steps
+
+    return measure
+
+
+def beside_torch(ours: Measure, step: Callable[[bool, bool], Measure]) -> tuple[dict[str, Measure], tuple[str, ...]]:
+    """Contenders, ours first, and notes; `step(fused, compiled)` makes PyTorch's, and is left out where it is not installed."""
+    contenders = {'ours, engine': ours}
+    try:
+        contenders['PyTorch eager'] = step(False, False)
+        contenders['PyTorch fused Adam'] = step(True, False)
+        contenders['PyTorch compiled'] = step(True, True)
+    except ImportError:
+        return contenders, ('PyTorch is not installed (requirements-benchmark.txt)',)
+    return contenders, ()
+
+
 def torch_step(x: np.ndarray, device: str, fused: bool, compiled: bool) -> Measure:
     """The same step in PyTorch: eager, with fused Adam, or compiled as a whole."""
     import torch
@@ -63,32 +97,13 @@ def torch_step(x: np.ndarray, device: str, fused: bool, compiled: bool) -> Measu
         rate = 0.5 * (log_var.exp() + mean**2 - 1 - log_var).sum(dim=1)
         return (distortion + rate).mean()
 
-    compute = torch.compile(loss) if compiled else loss
-
-    def measure() -> float:
-        order = torch.randperm(ROWS, device=device).reshape(-1, BATCH)
-        began = time.perf_counter()
-        for i in range(STEPS):
-            adam.zero_grad(set_to_none=True)
-            compute(rows[order[i]]).backward()
-            adam.step()
-        if device == 'cuda':
-            torch.cuda.synchronize()
-        return (time.perf_counter() - began) / STEPS
-
-    return measure
+    return torch_loop(loss, adam, rows, BATCH, STEPS, compiled)
 
 
 def contest(device: str) -> Contest:
     x = data()
-    contenders = {'ours, engine': engine(trainer(), x, BATCH, STEPS)}
-    notes: tuple[str, ...] = ()
-    try:
-        contenders['PyTorch eager'] = torch_step(x, device, False, False)
-        contenders['PyTorch fused Adam'] = torch_step(x, device, True, False)
-        contenders['PyTorch compiled'] = torch_step(x, device, True, True)
-    except ImportError:
-        notes = ('PyTorch is not installed (requirements-benchmark.txt)',)
+    ours = engine(trainer(), x, BATCH, STEPS)
+    contenders, notes = beside_torch(ours, lambda fused, compiled: torch_step(x, device, fused, compiled))
     want = {name: 1.2 for name in contenders if name.startswith('PyTorch')}
     try:
         contenders['Pythae, its trainer'] = pythae.epoch(x, BATCH, HIDDEN, LATENT)
